@@ -1,0 +1,3 @@
+//! The `init` binary.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The `nodeinit` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The `podloop` crate.

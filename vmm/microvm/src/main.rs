@@ -1,0 +1,3 @@
+//! The `microvm` binary.
+
+fn main() {}
