@@ -1,1 +1,15 @@
-//! The `access` crate.
+//! Who may do what: certificates, tokens, authentication, authorization and the objects a new cluster starts with.
+//!
+//! Nothing here listens or stores. Objects come through [`Lookup`], which the API server implements over its watch
+//! cache; every answer is computed from what it holds at that moment.
+
+pub mod authn;
+pub mod authz;
+pub mod bootstrap;
+mod lookup;
+pub mod pki;
+pub mod tokens;
+mod user;
+
+pub use lookup::Lookup;
+pub use user::{User, names};
