@@ -4,13 +4,21 @@
 //! (`/<logical cluster>/<group>/<resource>/<namespace>/<name>`), values are bytes.
 //! One trait, [`Store`]; every implementation passes `conformance`.
 
-use std::{fmt, sync::Arc};
+pub mod conformance;
+pub mod embedded;
+pub mod etcd;
+
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-/// A point in the store's history. Every committed transaction gets the next one; 0 is before the first.
+/// Guards, and writes, of one transaction at most (etcd's `--max-txn-ops`).
+pub const WRITES_MAX: usize = 128;
+
+/// A point in the store's history. Every transaction that changes something gets the next one; 0 is before
+/// the first. A transaction that changes nothing (no writes, or deletions of absent keys) commits at the newest one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Revision(pub u64);
 
@@ -76,6 +84,51 @@ pub struct Transaction {
     pub writes: Vec<Write>,
 }
 
+impl Transaction {
+    /// Refuses what no implementation accepts: more than [`WRITES_MAX`] guards or writes, or two writes to one key
+    /// (which of them a watcher should see has no answer).
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let refuse =
+            |operation, text: String| Err(Error::Backend { operation, source: text.into() });
+        if self.guards.len() > WRITES_MAX || self.writes.len() > WRITES_MAX {
+            return refuse("accept a transaction", format!("more than {WRITES_MAX} operations"));
+        }
+        let mut keys = HashSet::new();
+        match self.writes.iter().find(|write| !keys.insert(write.key())) {
+            Some(twice) => {
+                refuse("accept a transaction", format!("{} is written twice", twice.key()))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Write {
+    /// The key that is written.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(key, _) | Self::Delete(key) => key,
+        }
+    }
+}
+
+impl Guard {
+    /// The key that is looked at.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Absent(key) | Self::Unchanged(key, _) => key,
+        }
+    }
+
+    /// Whether the condition holds for the present entry of its key.
+    pub(crate) fn holds(&self, present: Option<&Entry>) -> bool {
+        match self {
+            Self::Absent(_) => present.is_none(),
+            Self::Unchanged(_, at) => present.is_some_and(|entry| entry.modified == *at),
+        }
+    }
+}
+
 /// How a transaction ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -105,7 +158,10 @@ pub enum ChangeKind {
 /// What a watch delivers. All changes of one revision come in one batch.
 #[derive(Debug, Clone)]
 pub enum WatchEvent {
-    Changes { revision: Revision, changes: Vec<Change> },
+    Changes {
+        revision: Revision,
+        changes: Vec<Change>,
+    },
     /// Nothing in the range changed up to this revision.
     Progress(Revision),
 }
@@ -134,6 +190,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns only when the outcome is durable.
     async fn commit(&self, transaction: Transaction) -> Result<Outcome, Error>;
     /// Every change to keys under `prefix` with a revision greater than `after`, in order, without gaps.
+    /// An error is the last item: `Compacted` (read again), `SlowWatcher`, `Closed`, or the backend's.
+    /// `Progress` comes after the catch-up and whenever other keys changed (embedded: at once; etcd: at the server's
+    /// notify interval). Fails with `FutureRevision` when `after` is newer than the store.
     async fn watch(
         &self,
         prefix: &str,
@@ -141,8 +200,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     ) -> Result<BoxStream<'static, Result<WatchEvent, Error>>, Error>;
     /// The newest committed revision (linearizable).
     async fn revision(&self) -> Result<Revision, Error>;
-    /// Forgets history before `revision`; what is current stays. Never blocks writes.
+    /// Forgets history before `revision`: reads at it and watches after it still work, older ones get `Compacted`.
+    /// What is current stays. Never blocks writes; does nothing when that history is already gone.
     async fn compact(&self, revision: Revision) -> Result<(), Error>;
-    /// Writes a consistent copy of everything current to `path`; restored by opening it.
+    /// Writes a consistent copy of everything current to `path`; restored by opening it with [`embedded::Embedded`].
     async fn backup(&self, path: &std::path::Path) -> Result<Revision, Error>;
 }
