@@ -1,16 +1,41 @@
 //! The pod network of one node: bridge, taps, addresses, overlay to the other nodes.
 //! Owns every link, route and nftables rule of pods; knows nothing of services (see `proxy`).
 
-use std::collections::BTreeSet;
+mod addresses;
+mod filter;
+mod links;
+mod names;
+mod node;
+mod overlay;
+mod sysctl;
+mod tap;
+
+use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 pub use ipnet::Ipv4Net;
+pub use node::Network;
+
+/// Bytes VXLAN adds to a packet: outer IPv4, UDP, VXLAN, inner Ethernet.
+pub const OVERLAY_OVERHEAD_BYTES: u32 = 50;
 
 #[derive(Debug, thiserror::Error)]
-#[error("network: {0}")]
-pub struct Error(String);
+pub enum Error {
+    #[error(transparent)]
+    Addresses(#[from] addresses::Error),
+    #[error(transparent)]
+    Links(#[from] links::Error),
+    #[error("set up packet filter")]
+    Filter(#[from] nftables::Error),
+    #[error(transparent)]
+    Sysctl(#[from] sysctl::Error),
+    #[error("open tap {name}")]
+    Tap { name: String, source: io::Error },
+    #[error("find the network of pod {uid}: it was never attached")]
+    NotAttached { uid: String },
+}
 
 /// What the network of one node is made from.
 #[derive(Debug, Clone)]
@@ -40,6 +65,9 @@ pub struct Peer {
 }
 
 /// A pod's place in the network, with the tap the VMM reads and writes.
+///
+/// Frames on the tap carry a 12-byte virtio-net header (`struct virtio_net_hdr_v1`); checksum and
+/// TCP segmentation offloads are on. The fd is non-blocking and close-on-exec.
 #[derive(Debug)]
 pub struct Attachment {
     pub tap: OwnedFd,
@@ -60,39 +88,4 @@ pub struct Attached {
     pub mac: [u8; 6],
     pub mtu: u32,
     pub tap_name: String,
-}
-
-/// Handle to the node's network.
-#[derive(Clone, Debug)]
-pub struct Network;
-
-impl Network {
-    /// Creates or repairs bridge, overlay device, sysctls and rules, and reads the persisted addresses.
-    pub async fn setup(_config: Config) -> Result<Network, Error> {
-        todo!()
-    }
-    /// Gives the pod an address and a tap on the bridge. Idempotent per uid.
-    pub async fn attach(&self, _pod_uid: &str) -> Result<Attachment, Error> {
-        todo!()
-    }
-    /// Looks up a pod attached earlier (by an earlier process too) and repairs what is around its tap.
-    pub async fn adopt(&self, _pod_uid: &str) -> Result<Attached, Error> {
-        todo!()
-    }
-    /// Removes tap, rules and address of a pod. Fine when there are none.
-    pub async fn detach(&self, _pod_uid: &str) -> Result<(), Error> {
-        todo!()
-    }
-    /// Detaches every pod that is not in `live_uids`.
-    pub async fn retain(&self, _live_uids: &BTreeSet<String>) -> Result<(), Error> {
-        todo!()
-    }
-    /// Makes the overlay reach exactly these nodes (this node may be in the list, it is skipped).
-    pub async fn set_peers(&self, _peers: Vec<Peer>) -> Result<(), Error> {
-        todo!()
-    }
-    /// Puts an address of a node-local service (DNS) on the dummy link `bh-dns`.
-    pub async fn add_service_address(&self, _address: Ipv4Addr) -> Result<(), Error> {
-        todo!()
-    }
 }
