@@ -1,3 +1,48 @@
-//! The `xtask` binary.
+//! The project's own commands: `cargo xtask <command>`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod cargo;
+mod doctor;
+mod kube;
+mod paths;
+mod progress;
+mod up;
+mod vm_test;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Builds, tests and runs Bulkhead")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Brings up a rack: from packages to a demo answering through a Service. Safe to repeat.
+    Up(up::Options),
+    /// Removes all that `up` made on this host; keeps caches.
+    Down,
+    /// Says what this machine can do, and why.
+    Doctor,
+    /// Runs a crate's test binaries in a machine with real KVM and root.
+    VmTest(vm_test::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Up(options) => up::run(&options),
+        Command::Down => up::down(),
+        Command::Doctor => doctor::run(),
+        Command::VmTest(options) => vm_test::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Debian packages as a source of files: downloaded with the machine's own apt configuration and unpacked into the
+//! cache. Nothing is installed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::exec::{command, run, text};
+
+/// Where packages come from and where their files are kept.
+#[derive(Debug, Clone)]
+pub struct Packages {
+    cache: PathBuf,
+    /// Extra apt options that select another suite.
+    options: Vec<String>,
+    suite: String,
+}
+
+impl Packages {
+    /// The suite that this machine runs.
+    #[must_use]
+    pub fn of_this_machine(cache: &Path) -> Self {
+        Self { cache: cache.join("packages"), options: Vec::new(), suite: "machine".into() }
+    }
+
+    /// Another suite of the same mirror (`trixie`, `forky`), read with its own lists; the system's are not touched.
+    pub fn of_suite(cache: &Path, suite: &str) -> Result<Self> {
+        let home = cache.join("apt").join(suite);
+        fs::create_dir_all(home.join("lists/partial"))?;
+        fs::create_dir_all(home.join("cache/archives/partial"))?;
+        let source = format!(
+            "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {} {suite} main\n",
+            mirror()?
+        );
+        fs::write(home.join("sources.list"), source)?;
+        let home = home.display();
+        let options: Vec<String> = [
+            format!("Dir::Etc::sourcelist={home}/sources.list"),
+            "Dir::Etc::sourceparts=/nonexistent".into(),
+            format!("Dir::State::lists={home}/lists"),
+            format!("Dir::Cache={home}/cache"),
+            "Dir::State::status=/dev/null".into(),
+        ]
+        .into_iter()
+        .flat_map(|option| ["-o".to_owned(), option])
+        .collect();
+        let packages = Self { cache: cache.join("packages"), options, suite: suite.into() };
+        run(command("apt-get", &[]).args(&packages.options).args(["-q", "update"]))?;
+        Ok(packages)
+    }
+
+    /// The candidate version of a package.
+    pub fn version(&self, name: &str) -> Result<String> {
+        let policy = text(command("apt-cache", &[]).args(&self.options).args(["policy", name]))?;
+        policy
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Candidate: "))
+            .filter(|version| *version != "(none)")
+            .map(str::to_owned)
+            .with_context(|| {
+                format!("no package {name} in {} (is apt-get update needed?)", self.suite)
+            })
+    }
+
+    /// The package that a meta package (`linux-image-amd64`) stands for: its first dependency with that prefix.
+    pub fn behind_meta(&self, meta: &str, prefix: &str) -> Result<String> {
+        let depends = text(command("apt-cache", &[]).args(&self.options).args(["depends", meta]))?;
+        depends
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: "))
+            .find(|name| name.starts_with(prefix))
+            .map(str::to_owned)
+            .with_context(|| format!("{meta} depends on no {prefix}*"))
+    }
+
+    /// Unpacks a package and returns the folder that holds its files. Cached by name and version.
+    pub fn unpack(&self, name: &str) -> Result<PathBuf> {
+        let version = self.version(name)?;
+        let plain: String =
+            version.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let target = self.cache.join(format!("{name}_{plain}"));
+        if target.exists() {
+            return Ok(target);
+        }
+        fs::create_dir_all(&self.cache)?;
+        let work = tempfile::tempdir_in(&self.cache)?;
+        run(command("apt-get", &[])
+            .args(&self.options)
+            .args(["-q", "-o", "APT::Sandbox::User=root", "download", &format!("{name}={version}")])
+            .current_dir(work.path()))?;
+        let archive = fs::read_dir(work.path())?
+            .filter_map(Result::ok)
+            .map(|entry| entry.path())
+            .find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+        let Some(archive) = archive else { bail!("apt-get download {name} left no archive") };
+        let root = work.path().join("root");
+        run(command("dpkg-deb", &["-x"]).arg(&archive).arg(&root))?;
+        fs::rename(&root, &target)
+            .with_context(|| format!("failed to keep {}", target.display()))?;
+        Ok(target)
+    }
+}
+
+/// The machine's own Debian mirror.
+fn mirror() -> Result<String> {
+    let deb822 = fs::read_to_string("/etc/apt/sources.list.d/debian.sources").unwrap_or_default();
+    let from_deb822 = deb822
+        .lines()
+        .find_map(|line| line.strip_prefix("URIs:"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .map(str::to_owned);
+    if let Some(found) = from_deb822 {
+        return Ok(found);
+    }
+    let list = fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
+    list.lines()
+        .filter(|line| line.starts_with("deb "))
+        .find_map(|line| line.split_whitespace().find(|word| word.starts_with("http")))
+        .map(str::to_owned)
+        .context("this machine's apt sources name no mirror")
+}
+
+/// Installs packages that the host itself needs (QEMU, nft, ...); does nothing where all are there.
+pub fn install_on_host(names: &[&str]) -> Result<Vec<String>> {
+    let missing: Vec<&str> = names.iter().copied().filter(|name| !is_installed(name)).collect();
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    run(&mut command("apt-get", &["-q", "update"]))?;
+    run(command("apt-get", &["-q", "-y", "--no-install-recommends", "install"])
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive"))?;
+    Ok(missing.into_iter().map(str::to_owned).collect())
+}
+
+fn is_installed(name: &str) -> bool {
+    text(&mut command("dpkg-query", &["-W", "-f", "${db:Status-Status}", name]))
+        .is_ok_and(|status| status == "installed")
+}

@@ -1,0 +1,55 @@
+//! What this host offers: hardware virtualization or software emulation.
+
+use std::fs;
+
+/// How virtual machines run here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accelerator {
+    /// Hardware virtualization; machines can nest.
+    Kvm,
+    /// QEMU's software emulation, which emulates AMD's SVM: slow, but guests find a real /dev/kvm.
+    Emulation,
+}
+
+impl Accelerator {
+    /// QEMU's arguments.
+    #[must_use]
+    pub fn arguments(self) -> [&'static str; 4] {
+        match self {
+            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Self::Emulation => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+        }
+    }
+}
+
+/// What was found, and why.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    pub accelerator: Accelerator,
+    pub reason: String,
+}
+
+/// Looks at the CPU's flags and at /dev/kvm. Some hosts have /dev/kvm without vmx or svm (a paravirtual one): an
+/// unmodified kernel never boots on it, so the flags decide first.
+#[must_use]
+pub fn examine() -> Finding {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flag = ["vmx", "svm"].into_iter().find(|flag| {
+        cpu.lines()
+            .filter(|line| line.starts_with("flags"))
+            .any(|line| line.split_whitespace().any(|word| word == *flag))
+    });
+    let device = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
+    let emulation = |reason: String| Finding { accelerator: Accelerator::Emulation, reason };
+    match (flag, device) {
+        (None, Ok(_)) => emulation(
+            "the CPU shows neither vmx nor svm; /dev/kvm exists but cannot boot an unmodified kernel".into(),
+        ),
+        (None, Err(_)) => emulation("the CPU shows neither vmx nor svm".into()),
+        (Some(flag), Err(error)) => emulation(format!("the CPU has {flag}, but /dev/kvm: {error}")),
+        (Some(flag), Ok(_)) => Finding {
+            accelerator: Accelerator::Kvm,
+            reason: format!("the CPU has {flag} and /dev/kvm opens"),
+        },
+    }
+}

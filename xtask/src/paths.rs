@@ -1,0 +1,30 @@
+//! Where things are in the checkout.
+
+use std::path::{Path, PathBuf};
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// Heavy results, kept between runs; `BULKHEAD_CACHE` overrides.
+pub fn cache() -> PathBuf {
+    std::env::var_os("BULKHEAD_CACHE").map_or_else(|| root().join(".cache"), PathBuf::from)
+}
+
+/// What `up` keeps while it runs, and `down` removes.
+pub fn state() -> PathBuf {
+    root().join(".rack")
+}
+
+/// Kernels and initramfs images, made anew by each `up`.
+pub fn images() -> PathBuf {
+    cache().join("images")
+}
+
+/// Cargo's output folder of a profile.
+pub fn binaries(profile: &str) -> PathBuf {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("x86_64-unknown-linux-gnu").join(profile)
+}

@@ -1,0 +1,99 @@
+//! What is built once and booted often.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use builder::{debian::Packages, node, oci};
+use indicatif::ProgressBar;
+
+use crate::{cargo, paths};
+
+/// Binaries of a rack: the server and what nodes and guests run.
+const CRATES: &[&str] = &["bulkhead", "agent", "nodeinit", "microvm", "init"];
+
+/// Builds all binaries.
+pub fn build_binaries(bar: &ProgressBar) -> Result<String> {
+    let mut arguments = vec!["build", "--release"];
+    for name in CRATES {
+        arguments.extend(["-p", name]);
+    }
+    bar.set_message("cargo build --release");
+    let made = cargo::build(&arguments)?;
+    for name in CRATES {
+        ensure!(made.iter().any(|artifact| artifact.name == *name), "cargo made no {name}");
+    }
+    Ok(String::new())
+}
+
+/// Builds the guest's kernel from source, or takes Debian's.
+pub fn guest_kernel(prebuilt: bool, bar: &ProgressBar) -> Result<String> {
+    let target = kernel_path();
+    fs::create_dir_all(paths::images())?;
+    if prebuilt {
+        let packages = Packages::of_this_machine(&paths::cache());
+        fs::copy(node::debian_kernel(&packages, true)?.vmlinuz, target)?;
+        return Ok("Debian's cloud kernel".into());
+    }
+    let fragment = paths::root().join("guest/kernel/config");
+    let jobs = std::thread::available_parallelism().map_or(2, usize::from);
+    let start = Instant::now();
+    let built = builder::kernel::build(&fragment, &paths::cache(), jobs, |line| {
+        bar.set_message(line.to_owned());
+    })?;
+    fs::copy(built, target)?;
+    let cached = start.elapsed() < Duration::from_secs(10);
+    Ok(if cached { "from the cache".into() } else { String::new() })
+}
+
+/// Packs the guest's PID 1.
+pub fn guest_initramfs() -> Result<String> {
+    builder::guest::initramfs(&paths::binaries("release").join("init"), &guest_path())?;
+    Ok(size_of(&guest_path()))
+}
+
+/// Packs the node: Debian's kernel, our binaries, drivers.
+pub fn node_image() -> Result<String> {
+    let packages = Packages::of_this_machine(&paths::cache());
+    let kernel = node::debian_kernel(&packages, false)?;
+    let binaries = paths::binaries("release");
+    let parts = node::Parts {
+        nodeinit: binaries.join("nodeinit"),
+        agent: binaries.join("agent"),
+        microvm: binaries.join("microvm"),
+        guest_kernel: kernel_path(),
+        guest_initramfs: guest_path(),
+    };
+    fs::copy(&kernel.vmlinuz, paths::images().join("kernel"))
+        .context("failed to copy the node's kernel")?;
+    let out = paths::images().join("initramfs");
+    node::initramfs(&kernel, &parts, &out)?;
+    Ok(size_of(&out))
+}
+
+/// Makes the demo's OCI images from Debian packages.
+pub fn demo_images(bar: &ProgressBar) -> Result<String> {
+    let packages = Packages::of_this_machine(&paths::cache());
+    let mut names = Vec::new();
+    for recipe in oci::RECIPES {
+        bar.set_message(recipe.name);
+        names.push(oci::build(recipe, &packages, &paths::cache())?.name_and_tag);
+    }
+    Ok(names.join(" "))
+}
+
+fn kernel_path() -> PathBuf {
+    paths::images().join("guest-vmlinux")
+}
+
+fn guest_path() -> PathBuf {
+    paths::images().join("guest.cpio")
+}
+
+fn size_of(path: &std::path::Path) -> String {
+    let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}

@@ -1,0 +1,75 @@
+//! The demo: nginx with three replicas, a Service, and the page fetched through it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use builder::exec;
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::services::REGISTRY;
+use crate::kube;
+
+/// Where the demo answers on every node.
+pub const NODE_PORT: u16 = 30080;
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Applies, waits for the rollout, fetches the page.
+pub fn run(bar: &ProgressBar) -> Result<String> {
+    kube::apply(&deployment())?;
+    kube::apply(&service())?;
+    bar.set_message("rollout of deployment/web");
+    kube::run(&["rollout", "status", "deployment/web", "--timeout=300s"])?;
+    bar.set_message("fetching the page through the Service");
+    let page = fetch_until(&format!("http://10.88.0.11:{NODE_PORT}/"), "runs in a microVM")?;
+    let title = page.lines().find(|line| line.contains("<h1>")).unwrap_or_default();
+    Ok(format!("http://10.88.0.11:{NODE_PORT}/ says {title}"))
+}
+
+/// Fetches a page from inside the rack's network until it holds `text`.
+pub fn fetch_until(url: &str, text: &str) -> Result<String> {
+    let deadline = Instant::now() + ANSWER_DEADLINE;
+    loop {
+        let last = fetch(url);
+        match last {
+            Ok(page) if page.contains(text) => return Ok(page),
+            other if Instant::now() > deadline => {
+                let got = other.context("no answer")?;
+                bail!("{url} answered without {text:?}: {got}");
+            }
+            // interval: services are programmed by watches on the nodes; nothing tells an outside client when.
+            _ => std::thread::sleep(Duration::from_millis(250)),
+        }
+    }
+}
+
+fn fetch(url: &str) -> Result<String> {
+    exec::text(
+        std::process::Command::new(rack::netns::WITHIN[0])
+            .args(&rack::netns::WITHIN[1..])
+            .args(["busybox", "wget", "-q", "-T", "10", "-O", "-", url]),
+    )
+}
+
+fn deployment() -> serde_json::Value {
+    let labels = json!({"app": "web"});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"replicas": 3, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [{
+                "name": "nginx", "image": format!("{REGISTRY}/nginx:latest"), "imagePullPolicy": "IfNotPresent",
+                "ports": [{"containerPort": 80}],
+                "readinessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 2, "timeoutSeconds": 5},
+                "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
+            }]},
+        }},
+    })
+}
+
+fn service() -> serde_json::Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"type": "NodePort", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 80, "nodePort": NODE_PORT}]},
+    })
+}
