@@ -91,10 +91,17 @@ impl Links {
         Ok(index)
     }
 
-    /// A dummy link that is up. Returns its index.
-    pub async fn ensure_dummy(&self, name: &str) -> Result<u32, Error> {
+    /// A link that carries addresses and no traffic, and is up. Returns its index. It is a dummy
+    /// link, or a bridge without ports where the kernel has no dummy driver.
+    pub async fn ensure_address_holder(&self, name: &str) -> Result<u32, Error> {
         if self.find(name).await?.is_none() {
-            self.create(LinkDummy::new(name).up().build(), name).await?;
+            let dummy = self.handle.link().add(LinkDummy::new(name).up().build()).execute().await;
+            match dummy {
+                Err(error) if errno(&error) == libc::EOPNOTSUPP => {
+                    self.create(LinkBridge::new(name).build(), name).await?;
+                }
+                other => tolerate(other, libc::EEXIST, || format!("create link {name}"))?,
+            }
         }
         self.index(name).await
     }

@@ -130,9 +130,9 @@ impl Network {
         Ok(())
     }
 
-    /// Puts an address of a node-local service (DNS) on the dummy link `bh-dns`.
+    /// Puts an address of a node-local service (DNS) on the link `bh-dns`, which has no other use.
     pub async fn add_service_address(&self, address: Ipv4Addr) -> Result<(), Error> {
-        let link = self.inner.links.ensure_dummy(SERVICE_LINK).await?;
+        let link = self.inner.links.ensure_address_holder(SERVICE_LINK).await?;
         Ok(self.inner.links.ensure_address(link, address, 32).await?)
     }
 

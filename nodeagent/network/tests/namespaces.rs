@@ -4,14 +4,14 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
+use std::process::Command;
 
 use network::{Network, Peer};
-use support::{BROADCAST, Guest, Namespace, arp, config, ethernet, listen, udp};
+use support::{BROADCAST, Guest, Listener, Namespace, arp, config, ethernet, udp};
 
 fn node(state: &std::path::Path) -> Option<Namespace> {
     let namespace = Namespace::new()?;
-    namespace.sh("ip link add eth0 type dummy && ip link set eth0 up && ip address add 10.88.0.11/24 dev eth0");
+    namespace.sh("ip link add name eth0 type bridge && ip link set eth0 up && ip address add 10.88.0.11/24 dev eth0");
     assert!(state.exists());
     Some(namespace)
 }
@@ -79,15 +79,23 @@ fn spoofed_frames_are_dropped() {
         let network = Network::setup(config(1, state.path())).await.unwrap();
         let guest = Guest::from(network.attach("uid-1").await.unwrap());
         let victim = network.attach("uid-2").await.unwrap();
-        let bridge = listen("bh0").unwrap();
         let gateway = guest.resolve(guest.gateway);
+        let bridge = Listener::new("bh0");
         for (what, frame) in hostile_frames(&guest, (victim.mac, victim.address), gateway) {
             guest.send(&frame);
             // What arrives after it on the bridge must be the marker, and nothing before.
             guest.send_udp(gateway, guest.gateway, (7, 9999), what.as_bytes());
-            let seen = next_from_pods(bridge.as_raw_fd());
-            assert_eq!(seen[36..38], 9999_u16.to_be_bytes(), "passed: {what}");
-            assert!(seen.ends_with(what.as_bytes()), "passed: {what}");
+            let seen = bridge.next();
+            assert!(seen.ends_with(what.as_bytes()), "passed: {what}: {seen:02x?}");
+        }
+        // The control: without the rules the same frames do arrive, so the listener can see them.
+        let off = "flush chain bridge bulkhead prerouting; flush chain bridge bulkhead input";
+        assert!(Command::new("nft").arg(off).status().unwrap().success());
+        for (what, frame) in hostile_frames(&guest, (victim.mac, victim.address), gateway) {
+            if !what.contains("tree") && !what.contains("discovery") {
+                guest.send(&frame);
+                assert_eq!(bridge.next()[..12], frame[..12], "not seen without rules: {what}");
+            }
         }
     });
     let drops = namespace.sh("nft list chain bridge bulkhead guest");
@@ -103,6 +111,8 @@ fn hostile_frames(
     let to = |address: &str| address.parse::<Ipv4Addr>().unwrap();
     let mut lying_arp = arp(1, mac, BROADCAST, own, ([0; 6], guest.gateway));
     lying_arp[22..28].copy_from_slice(&victim_mac);
+    let mut tagged = udp(mac, gateway, (own, guest.gateway), (1, 2), b"");
+    tagged.splice(12..12, [0x81, 0, 0, 1]);
     vec![
         (
             "hardware address of another",
@@ -118,23 +128,10 @@ fn hostile_frames(
         ("DHCP server", udp(mac, BROADCAST, (own, to("255.255.255.255")), (67, 68), b"")),
         ("metadata server", udp(mac, gateway, (own, to("169.254.169.254")), (1, 80), b"")),
         ("IPv6 router advertisement", ethernet(mac, BROADCAST, 0x86dd, &[0x60; 64])),
-        ("VLAN tag", ethernet(mac, gateway, 0x8100, &[0, 1, 8, 0, 0x45, 0, 0, 20])),
+        ("VLAN tag", tagged),
         ("spanning tree", ethernet(mac, [1, 0x80, 0xc2, 0, 0, 0], 0x0026, &[0x42; 46])),
         ("link-layer discovery", ethernet(mac, [1, 0x80, 0xc2, 0, 0, 14], 0x88cc, &[0; 46])),
     ]
-}
-
-/// The next frame on the bridge that came in from a port.
-fn next_from_pods(socket: i32) -> Vec<u8> {
-    use nix::sys::socket::{LinkAddr, recvfrom};
-    let mut buffer = [0; 2048];
-    loop {
-        let (length, from) = recvfrom::<LinkAddr>(socket, &mut buffer).unwrap();
-        let outgoing = from.is_some_and(|from| from.pkttype() == 4);
-        if !outgoing {
-            return buffer[..length].to_vec();
-        }
-    }
 }
 
 /// Two nodes joined by a cable, each with one pod.

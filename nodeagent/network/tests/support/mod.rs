@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs::File;
-use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::Command;
@@ -68,30 +67,38 @@ impl Namespace {
     }
 }
 
-fn missing() -> Option<&'static str> {
+fn missing() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
-        return Some("root");
+        return Some("root".into());
     }
     if !std::path::Path::new("/dev/net/tun").exists() {
-        return Some("/dev/net/tun");
+        return Some("/dev/net/tun".into());
     }
-    for (program, why) in [("nft", "the program nft"), ("ip", "the program ip")] {
+    for program in ["nft", "ip"] {
         if Command::new(program).arg("-V").output().is_err() {
-            return Some(why);
+            return Some(format!("the program {program}"));
         }
     }
-    let probe = "ip link add a type bridge && ip link add b type vxlan id 1 dstport 4789 && \
-                 nft 'add table bridge x; add table inet x; \
-                 add chain inet x c { type nat hook postrouting priority 100; }; \
-                 add rule inet x c masquerade'";
-    let features = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNET).is_ok()
-            && Command::new("sh").args(["-c", probe]).output().is_ok_and(|out| out.status.success())
+    let probes = [
+        ("bridges", "ip link add name probe0 type bridge"),
+        ("vxlan", "ip link add name probe1 type vxlan id 1 dstport 4789"),
+        ("nftables for bridges", "nft add table bridge probe"),
+        (
+            "masquerading by nftables",
+            "nft 'add table inet probe; \
+             add chain inet probe c { type nat hook postrouting priority 100; }; \
+             add rule inet probe c masquerade'",
+        ),
+    ];
+    let probed = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        probes.into_iter().find_map(|(what, script)| {
+            let output = Command::new("sh").args(["-c", script]).output().unwrap();
+            let complaint = String::from_utf8_lossy(&output.stderr).replace('\n', "; ");
+            (!output.status.success()).then(|| format!("{what} in this kernel ({complaint})"))
+        })
     });
-    if !features.join().unwrap() {
-        return Some("bridge, vxlan or nf_tables (bridge, inet, nat) in this kernel");
-    }
-    None
+    probed.join().unwrap()
 }
 
 /// Node `number` of a test cluster: 10.88.0.(10 + number), pods 10.244.(number).0/24.
@@ -241,13 +248,40 @@ fn checksum(header: &[u8]) -> u16 {
     !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap()
 }
 
-/// A packet socket on a link of the current namespace: sees every frame the link receives.
-pub fn listen(link: &str) -> io::Result<OwnedFd> {
-    use nix::sys::socket::{
-        AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt,
-    };
-    let fd =
-        socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
-    setsockopt(&fd, sockopt::BindToDevice, &link.into())?;
-    Ok(fd)
+/// Sees the frames that one link of the current namespace receives.
+pub struct Listener {
+    socket: OwnedFd,
+    link: usize,
+}
+
+impl Listener {
+    pub fn new(link: &str) -> Listener {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+        let kind = (SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll);
+        let socket = socket(AddressFamily::Packet, kind.0, kind.1, kind.2).unwrap();
+        let link = nix::net::if_::if_nametoindex(link).unwrap() as usize;
+        Listener { socket, link }
+    }
+
+    /// The next frame the link received. Packet sockets see all links unless bound, so frames of
+    /// the others (the tap, before any filter) and outgoing ones are passed over here.
+    pub fn next(&self) -> Vec<u8> {
+        use nix::sys::socket::{LinkAddr, recvfrom};
+        const PACKET_OUTGOING: u8 = 4;
+        let mut buffer = [0; 2048];
+        let end = Instant::now() + DEADLINE;
+        while Instant::now() < end {
+            let mut polled = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut polled, PollTimeout::from(1000_u16)).unwrap() == 0 {
+                continue;
+            }
+            let (length, from) =
+                recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut buffer).unwrap();
+            let from = from.unwrap();
+            if from.ifindex() == self.link && from.pkttype() != PACKET_OUTGOING {
+                return buffer[..length].to_vec();
+            }
+        }
+        panic!("no frame arrived in {DEADLINE:?}");
+    }
 }
