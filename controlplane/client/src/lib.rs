@@ -1,1 +1,13 @@
-//! The `client` crate.
+//! What every client of the API server shares on top of kube-rs: connecting, informers, retries, events.
+//!
+//! Owns no policy of any kind of object. Controllers, scheduler, node agent and command line use it.
+
+pub mod config;
+pub mod events;
+pub mod informer;
+pub mod retry;
+
+pub use config::{Credentials, Endpoint, connect, load};
+pub use events::{Recorder, Severity};
+pub use informer::{Change, Informer};
+pub use retry::{is_already_exists, is_conflict, is_not_found, retry_on_conflict};
