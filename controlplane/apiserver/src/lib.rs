@@ -1,1 +1,34 @@
-//! The `apiserver` crate.
+//! The Kubernetes API server: routes, verbs, admission and the watch cache over a [`store::Store`].
+//!
+//! Start it with [`Server::start`]. Everything that is Kubernetes without a server lives in crate `api`, everything
+//! about identity in crate `access`.
+
+mod accept;
+mod admission;
+mod app;
+mod background;
+mod body;
+mod cache;
+mod call;
+mod clock;
+mod commit;
+mod config;
+mod convert;
+mod custom;
+mod discovery;
+mod errors;
+mod keys;
+mod metrics;
+mod openapi;
+mod query;
+mod registry;
+mod respond;
+mod reviews;
+mod route;
+mod serve;
+mod server;
+mod subresources;
+mod verbs;
+
+pub use config::{Config, StoreKind};
+pub use server::{Handle, Server};

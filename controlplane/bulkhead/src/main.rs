@@ -1,3 +1,24 @@
-//! The `bulkhead` binary.
+//! The `bulkhead` binary: the control plane, and the command line for clusters.
 
-fn main() {}
+mod command;
+mod wire_up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use command::{Arguments, Command};
+
+fn main() -> ExitCode {
+    // Both rustls providers may be linked in; ring is ours.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let result = match Arguments::parse().command {
+        Command::Server(arguments) => wire_up::server::run(*arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Objects that every cluster has, created at start where they are missing.
+
+use api::{Status, meta, rules};
+use serde_json::{Value, json};
+
+use crate::{
+    app::App,
+    clock,
+    commit::{self, Place},
+    errors,
+};
+
+/// Creates the default namespaces, roles, bindings and classes.
+pub async fn create_defaults(app: &App) -> Result<(), Status> {
+    for object in access::bootstrap::default_objects() {
+        create(app, object).await?;
+    }
+    create(app, access::bootstrap::cluster_info(&app.url(), app.pki.ca_pem())).await
+}
+
+/// Creates one object of the server's own unless it is there.
+pub async fn create(app: &App, mut object: Value) -> Result<(), Status> {
+    let kind = kind_of(app, &object)?;
+    let place = Place::new(&kind, meta::namespace(&object), meta::name(&object));
+    if app.cache.get(&place.collection, &place.namespace, &place.name).is_some() {
+        return Ok(());
+    }
+    if kind.group.is_empty() && kind.plural == "namespaces" {
+        object["metadata"]["labels"]["kubernetes.io/metadata.name"] = json!(place.name);
+        object["spec"]["finalizers"] = json!(["kubernetes"]);
+        object["status"]["phase"] = json!("Active");
+    }
+    object["metadata"]["uid"] = json!(uuid::Uuid::new_v4().to_string());
+    object["metadata"]["creationTimestamp"] = json!(clock::now());
+    rules::set_defaults(&kind, &mut object);
+    commit::insert(app, &place, &object, false).await?;
+    Ok(())
+}
+
+/// The row of an object by its apiVersion and kind.
+pub fn kind_of(app: &App, object: &Value) -> Result<std::sync::Arc<api::Kind>, Status> {
+    let version = object["apiVersion"].as_str().unwrap_or_default();
+    let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
+    let registry = app.registry.load();
+    let found = registry
+        .version(group, version)
+        .and_then(|version| version.kinds.iter().find(|kind| object["kind"] == *kind.kind));
+    found.cloned().ok_or_else(|| errors::internal(format!("no kind {}", object["kind"])))
+}

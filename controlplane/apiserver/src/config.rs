@@ -1,0 +1,54 @@
+//! What the server is told at start.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use ipnet::Ipv4Net;
+
+/// Where objects are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreKind {
+    /// `<data dir>/store.redb`.
+    Embedded,
+    Etcd {
+        endpoints: Vec<String>,
+    },
+}
+
+/// The server's settings; [`Config::new`] gives the cluster's fixed values.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub listen: Vec<SocketAddr>,
+    /// The address in the `kubernetes` Service's endpoints and in kubeconfigs.
+    pub advertise_address: IpAddr,
+    /// Further names and addresses of the serving certificate.
+    pub sans: Vec<String>,
+    pub store: StoreKind,
+    pub service_cidr: Ipv4Net,
+    /// First and last NodePort.
+    pub node_ports: (u16, u16),
+}
+
+impl Config {
+    #[must_use]
+    pub fn new(data_dir: PathBuf, listen: Vec<SocketAddr>, advertise_address: IpAddr) -> Self {
+        Self {
+            data_dir,
+            listen,
+            advertise_address,
+            sans: Vec::new(),
+            store: StoreKind::Embedded,
+            service_cidr: Ipv4Net::new(Ipv4Addr::new(10, 96, 0, 0), 16).expect("16 is a prefix"),
+            node_ports: (30000, 32767),
+        }
+    }
+
+    /// The ClusterIP of the `kubernetes` Service: the first address of the service range.
+    #[must_use]
+    pub fn kubernetes_ip(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.service_cidr.network()) + 1)
+    }
+}

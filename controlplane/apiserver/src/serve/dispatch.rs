@@ -1,0 +1,164 @@
+//! Resource requests: authorization, the kind's row, negotiation, then the verb.
+
+use std::{sync::Arc, time::Duration};
+
+use access::User;
+use api::{Kind, Reason, Status};
+use http::{HeaderValue, Method, Request, header};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+
+use crate::{
+    accept::{self, Output},
+    app::App,
+    call::{self, Call},
+    errors,
+    keys::Collection,
+    query::Query,
+    respond::Reply,
+    reviews,
+    route::Target,
+    subresources, verbs,
+};
+
+/// How long a request that is no watch or stream may take, as upstream.
+const REQUEST_MAX: Duration = Duration::from_secs(60);
+
+pub async fn handle(
+    app: Arc<App>,
+    user: User,
+    mut request: Request<Incoming>,
+    target: Target,
+) -> Result<Reply, Status> {
+    let upgrade = request
+        .headers()
+        .contains_key(header::UPGRADE)
+        .then(|| hyper::upgrade::on(&mut request));
+    let (parts, body) = request.into_parts();
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let target = decoded(target);
+    let verb = target.verb(&parts.method, query.flag("watch"));
+    let mut attributes = call::attributes(&user, verb, &target);
+    if target.name.is_empty()
+        && let Some(name) = query.get("fieldSelector").strip_prefix("metadata.name=")
+        && !name.contains(',')
+    {
+        attributes.name = name.to_owned();
+    }
+    app.authorizer.check(&attributes)?;
+    let kind = find(&app, &target)?;
+    let call = Call {
+        collection: Collection::of(&kind.group, &kind.plural),
+        output: negotiate(&kind, &target, &parts.headers)?,
+        app,
+        kind,
+        target,
+        verb,
+        method: parts.method,
+        uri: parts.uri,
+        query,
+        headers: parts.headers,
+        user,
+        warnings: Arc::new(Mutex::new(Vec::new())),
+        body: Some(body),
+        upgrade,
+    };
+    let warnings = call.warnings.clone();
+    let mut reply = run(call).await?;
+    for text in warnings.lock().drain(..) {
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", quoted(&text))) {
+            reply.headers_mut().append(header::WARNING, value);
+        }
+    }
+    Ok(reply)
+}
+
+/// A quoted-string of RFC 9110; what cannot be in a header is left out.
+fn quoted(text: &str) -> String {
+    let clean: String = text.chars().filter(|c| !c.is_control() && c.is_ascii()).collect();
+    format!("\"{}\"", clean.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn decoded(mut target: Target) -> Target {
+    for part in [&mut target.namespace, &mut target.name] {
+        if part.contains('%') {
+            *part = percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned();
+        }
+    }
+    target
+}
+
+fn find(app: &App, target: &Target) -> Result<Arc<Kind>, Status> {
+    let registry = app.registry.load();
+    let kind = registry
+        .find(&target.group, &target.version, &target.resource)
+        .ok_or_else(errors::unknown_path)?;
+    let known = target.subresource.is_empty()
+        || kind.subresources.iter().any(|sub| sub.name == target.subresource);
+    if known { Ok(kind.clone()) } else { Err(errors::unknown_path()) }
+}
+
+fn negotiate(kind: &Kind, target: &Target, headers: &http::HeaderMap) -> Result<Output, Status> {
+    // These pass the agent's or the backend's answer through.
+    if ["log", "exec", "attach", "portforward", "proxy"].contains(&target.subresource.as_str()) {
+        return Ok(Output::JSON);
+    }
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let accept = accept.unwrap_or_default().replace(";stream=watch", "");
+    // Where the client takes both, JSON wins: its bytes are ready in the cache.
+    accept::negotiate(&accept, false)
+        .or_else(|refused| if kind.schema.is_empty() { Err(refused) } else { accept::negotiate(&accept, true) })
+}
+
+async fn run(call: Call) -> Result<Reply, Status> {
+    let streams = ["exec", "attach", "portforward", "proxy", "log"];
+    if call.verb == "watch" || streams.contains(&call.target.subresource.as_str()) {
+        return route(call).await;
+    }
+    match tokio::time::timeout(REQUEST_MAX, route(call)).await {
+        Ok(result) => result,
+        Err(_) => Err(Status::new(
+            Reason::Timeout,
+            "Timeout: request did not complete within the allotted timeout",
+        )),
+    }
+}
+
+async fn route(call: Call) -> Result<Reply, Status> {
+    if !call.target.subresource.is_empty() {
+        return subresources::handle(call).await;
+    }
+    if !call.kind.verbs.iter().any(|verb| verb == call.verb) {
+        return Err(errors::method_not_allowed());
+    }
+    if call.method == Method::POST {
+        if reviews::is_review(&call.kind) {
+            return reviews::answer(call).await;
+        }
+        if call.kind.plural == "bindings" {
+            return subresources::binding::bind(call).await;
+        }
+    }
+    match call.verb {
+        "create" if call.target.name.is_empty() => verbs::create::create(call).await,
+        "get" => verbs::get::get(&call).await,
+        "list" => verbs::list::list(&call).await,
+        "watch" => verbs::watch::watch(call).await,
+        "update" if !call.target.name.is_empty() => verbs::update::update(call).await,
+        "patch" if !call.target.name.is_empty() => verbs::patch::patch(call).await,
+        "delete" => verbs::delete::delete(call).await,
+        "deletecollection" => verbs::delete_collection::delete_collection(call).await,
+        _ => Err(errors::method_not_allowed()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_quoted() {
+        assert_eq!(quoted("unknown field \"spec.foo\""), "\"unknown field \\\"spec.foo\\\"\"");
+        assert_eq!(quoted("a\nb"), "\"ab\"");
+    }
+}

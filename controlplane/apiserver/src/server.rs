@@ -1,0 +1,165 @@
+//! Starts the API server and hands out a handle to it.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
+
+use access::{authn::Authenticator, authz::Authorizer, pki, pki::Pki};
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use store::{Store, embedded::Embedded, etcd::Etcd};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::App,
+    background,
+    cache::{self, Cache},
+    config::{Config, StoreKind},
+    custom,
+    metrics::Metrics,
+    openapi::Documents,
+    serve,
+};
+
+/// The API server.
+pub struct Server;
+
+/// A running server. Dropping the handle does not stop it.
+pub struct Handle {
+    pub addresses: Vec<SocketAddr>,
+    /// `https://<advertised address>:<port>`.
+    pub url: String,
+    pub admin_kubeconfig: PathBuf,
+    pub pki: Pki,
+    shutdown: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Handle {
+    /// Ends the server when cancelled; ends when the server does.
+    #[must_use]
+    pub fn shutdown_token(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
+    /// Stops accepting, lets open requests finish, and returns when all are gone.
+    pub async fn shutdown(self) {
+        self.shutdown.cancel();
+        // A panic of the serving task was logged by the runtime already.
+        let _ = self.serving.await;
+    }
+}
+
+impl Server {
+    /// Opens the store, loads the cache, listens, and creates the cluster's first objects. Ready when it returns.
+    pub async fn start(config: Config) -> anyhow::Result<Handle> {
+        std::fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("failed to create {}", config.data_dir.display()))?;
+        let listeners = serve::bind(&config.listen)
+            .await
+            .with_context(|| format!("failed to listen on {:?}", config.listen))?;
+        let app = Arc::new(assemble(config, &listeners).await?);
+        let tls = Arc::new(pki::server_tls_config(&app.pki).context("failed to set up TLS")?);
+        tokio::spawn(cache::follow(app.cache.clone(), app.store.clone(), app.shutdown.clone()));
+        let serving = tokio::spawn(serve::serve(app.clone(), listeners, tls));
+        let begun = begin(&app).await;
+        if let Err(error) = begun {
+            app.shutdown.cancel();
+            return Err(error);
+        }
+        let admin_kubeconfig = app.config.data_dir.join("admin.kubeconfig");
+        tracing::info!(url = %app.url(), revision = app.cache.revision(), "the API server is ready");
+        Ok(Handle {
+            addresses: app.addresses.clone(),
+            url: app.url(),
+            admin_kubeconfig,
+            pki: app.pki.clone(),
+            shutdown: app.shutdown.clone(),
+            serving,
+        })
+    }
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match &config.store {
+        StoreKind::Embedded => {
+            let path = config.data_dir.join("store.redb");
+            let opened = Embedded::open(&path).await;
+            Arc::new(opened.with_context(|| format!("failed to open {}", path.display()))?)
+        }
+        StoreKind::Etcd { endpoints } => {
+            Arc::new(Etcd::connect(endpoints).await.context("failed to connect to etcd")?)
+        }
+    })
+}
+
+async fn assemble(config: Config, listeners: &[TcpListener]) -> anyhow::Result<App> {
+    let addresses: Vec<SocketAddr> =
+        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+    let pki = Pki::load_or_create(&config.data_dir.join("pki"), &sans(&config, &addresses))
+        .context("failed to set up the cluster's certificates")?;
+    let store = open_store(&config).await?;
+    let cache = Arc::new(Cache::default());
+    cache::load(&cache, &*store).await.context("failed to read the store")?;
+    let lookup: Arc<dyn access::Lookup> = cache.clone();
+    let node_tls = pki::client_tls_config(pki.ca_pem(), Some(pki.kubelet_client()))
+        .context("failed to set up TLS towards nodes")?;
+    Ok(App {
+        registry: ArcSwap::from_pointee(custom::registry(&cache)),
+        authenticator: Authenticator::new(&pki, lookup.clone())
+            .context("failed to set up authentication")?,
+        authorizer: Authorizer::new(lookup),
+        config,
+        store,
+        cache,
+        pki,
+        metrics: Metrics::default(),
+        documents: Documents::default(),
+        node_tls: Arc::new(node_tls),
+        service_allocation: tokio::sync::Mutex::new(()),
+        evictions: tokio::sync::Mutex::new(()),
+        shutdown: CancellationToken::new(),
+        addresses,
+        ready: std::sync::atomic::AtomicBool::new(false),
+    })
+}
+
+fn sans(config: &Config, addresses: &[SocketAddr]) -> Vec<String> {
+    let mut sans = config.sans.clone();
+    sans.push(config.advertise_address.to_string());
+    sans.push(config.kubernetes_ip().to_string());
+    let bound = addresses.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
+    sans.extend(bound.map(|ip| ip.to_string()));
+    sans.sort();
+    sans.dedup();
+    sans
+}
+
+/// First objects, background tasks, the administrator's kubeconfig.
+async fn begin(app: &Arc<App>) -> anyhow::Result<()> {
+    background::create_defaults(app).await.context("failed to create the first objects")?;
+    background::publish(app).await.context("failed to publish the kubernetes Service")?;
+    tokio::spawn(custom::follow(app.clone()));
+    tokio::spawn(background::expire_events(app.clone()));
+    tokio::spawn(background::compact_history(app.clone()));
+    write_kubeconfig(app)?;
+    app.ready.store(true, Ordering::Release);
+    Ok(())
+}
+
+fn write_kubeconfig(app: &App) -> anyhow::Result<()> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    let path = app.config.data_dir.join("admin.kubeconfig");
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("failed to open {}", path.display()))?;
+    file.write_all(app.pki.admin_kubeconfig(&app.url()).as_bytes())
+        .with_context(|| format!("failed to write {}", path.display()))
+}

@@ -1,0 +1,199 @@
+//! LIST: objects of a collection at one revision, in pages.
+
+use std::sync::Arc;
+
+use api::Status;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{
+    Filter,
+    page::{self, Token},
+};
+use crate::{
+    accept::{Encoding, Form},
+    cache::{Expired, Item},
+    call::Call,
+    convert, errors,
+    query::{VersionMatch, forbidden_list_option},
+    respond::{self, Reply},
+};
+
+/// The page that answers one request.
+struct Page {
+    items: Vec<Arc<Item>>,
+    revision: u64,
+    next: Option<Token>,
+    /// How many follow; only known without selectors.
+    remaining: Option<usize>,
+}
+
+impl Page {
+    fn metadata(&self) -> Value {
+        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
+        if let Some(next) = &self.next {
+            metadata["continue"] = json!(next.encode());
+        }
+        if let Some(remaining) = self.remaining {
+            metadata["remainingItemCount"] = json!(remaining);
+        }
+        metadata
+    }
+}
+
+pub async fn list(call: &Call) -> Result<Reply, Status> {
+    let filter = Filter::parse(call)?;
+    let limit = usize::try_from(call.query.number("limit")?.unwrap_or(0)).unwrap_or(0);
+    let token = Token::parse(call.query.get("continue"))?;
+    let page = match read(call, token.as_ref()).await? {
+        Ok((items, revision)) => select(items, revision, &filter, limit, token.as_ref()),
+        Err(expired) => return Ok(gone(call, token.as_ref(), expired)),
+    };
+    Ok(reply(call, &page))
+}
+
+type Snapshot = (Vec<Arc<Item>>, u64);
+
+/// The objects at the revision that the request asks for. The inner error is a snapshot that is no longer there.
+async fn read(call: &Call, token: Option<&Token>) -> Result<Result<Snapshot, Expired>, Status> {
+    let cache = &call.app.cache;
+    let asked = call.query.resource_version()?;
+    let matching = call.query.version_match()?;
+    if let Some(token) = token {
+        if asked.is_some_and(|revision| revision > 0) || matching != VersionMatch::Unset {
+            return Err(errors::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        if let Some(revision) = token.revision {
+            return Ok(at_revision(call, revision));
+        }
+        return Ok(Ok(newest(call)));
+    }
+    match (asked, matching) {
+        (None, VersionMatch::Unset) => call.app.sync_reads().await?,
+        (None, _) => {
+            let why = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
+            return Err(forbidden_list_option("resourceVersionMatch", why));
+        }
+        (Some(0), VersionMatch::Exact) => {
+            let why = "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            return Err(forbidden_list_option("resourceVersionMatch", why));
+        }
+        (Some(revision), matching) => {
+            if !cache.wait(revision).await {
+                return Err(errors::too_large(revision, cache.revision()));
+            }
+            if matching == VersionMatch::Exact {
+                return Ok(at_revision(call, revision));
+            }
+        }
+    }
+    Ok(Ok(newest(call)))
+}
+
+fn newest(call: &Call) -> Snapshot {
+    // The order matters: what is complete up to the revision read first is in the list read after it.
+    let complete = call.app.cache.revision();
+    let (items, changed) = call.app.cache.collection(&call.collection).list(call.namespace());
+    (items, complete.max(changed))
+}
+
+fn at_revision(call: &Call, revision: u64) -> Result<Snapshot, Expired> {
+    let cached = call.app.cache.collection(&call.collection);
+    cached.list_at(call.namespace(), revision).map(|items| (items, revision))
+}
+
+fn select(
+    mut items: Vec<Arc<Item>>,
+    revision: u64,
+    filter: &Filter,
+    limit: usize,
+    token: Option<&Token>,
+) -> Page {
+    if let Some(token) = token {
+        items.retain(|item| *item.key > *token.after);
+    }
+    if !filter.is_empty() {
+        items.retain(|item| filter.matches(item));
+    }
+    let (count, more) = page::cut(items.len(), limit);
+    let remaining = (more && filter.is_empty()).then(|| items.len() - count);
+    items.truncate(count);
+    let next = more.then(|| Token {
+        revision: Some(revision),
+        after: items.last().map(|item| item.key.to_string()).unwrap_or_default(),
+    });
+    Page { items, revision, next, remaining }
+}
+
+const EXPIRED: &str = "The provided continue parameter is too old to display a consistent list result. \
+    You can start a new list without the continue parameter, or use the continue token in this response \
+    to retrieve the remainder of the results. Continuing with the provided token results in an \
+    inconsistent list - objects that were created, modified, or deleted between the time the first chunk \
+    was returned and now may show up in the list.";
+
+/// 410; after a continue token with one that goes on from the newest state.
+fn gone(call: &Call, token: Option<&Token>, expired: Expired) -> Reply {
+    let Some(token) = token else {
+        let asked = call.query.resource_version().ok().flatten().unwrap_or_default();
+        return respond::status(&errors::expired(asked, expired.oldest));
+    };
+    let mut status = Status::new(api::Reason::Expired, EXPIRED).to_json();
+    let next = Token { revision: None, after: token.after.clone() };
+    status["metadata"]["continue"] = json!(next.encode());
+    respond::json(StatusCode::GONE, &status)
+}
+
+fn reply(call: &Call, page: &Page) -> Reply {
+    let plain = call.output.form == Form::Plain && call.output.encoding == Encoding::Json;
+    if plain && !convert::is_needed(&call.kind) && !call.query.flag("pretty") {
+        let bytes = concatenate(call, page);
+        let reply = respond::bytes(StatusCode::OK, "application/json", bytes.clone());
+        return respond::compress(call, reply, bytes);
+    }
+    let objects: Vec<_> =
+        page.items.iter().map(|item| convert::to_served(&call.kind, item.value())).collect();
+    let value = match call.output.form {
+        Form::Plain => json!({
+            "kind": call.kind.list_kind, "apiVersion": call.kind.api_version(),
+            "metadata": page.metadata(), "items": objects,
+        }),
+        Form::Table(version) => {
+            let objects: Vec<&Value> = objects.iter().map(AsRef::as_ref).collect();
+            respond::table_with(call, &objects, page.metadata(), version, true)
+        }
+        Form::Metadata(version) => {
+            let items: Vec<Value> =
+                objects.iter().map(|object| respond::partial(object, version)).collect();
+            json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"),
+                "metadata": page.metadata(), "items": items,
+            })
+        }
+    };
+    respond::encoded(call, StatusCode::OK, &value)
+}
+
+/// The list's JSON, copied from the objects' bytes.
+fn concatenate(call: &Call, page: &Page) -> Bytes {
+    let size: usize = page.items.iter().map(|item| item.json.len() + 1).sum();
+    let mut out = BytesMut::with_capacity(size + 512);
+    let head = format!(
+        "{{\"kind\":{:?},\"apiVersion\":{:?},\"metadata\":{},\"items\":[",
+        call.kind.list_kind,
+        call.kind.api_version(),
+        page.metadata()
+    );
+    out.put_slice(head.as_bytes());
+    for (index, item) in page.items.iter().enumerate() {
+        if index > 0 {
+            out.put_u8(b',');
+        }
+        out.put_slice(&item.json);
+    }
+    out.put_slice(b"]}\n");
+    out.freeze()
+}
+

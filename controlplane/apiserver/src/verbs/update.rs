@@ -1,0 +1,196 @@
+//! PUT of an object or a subresource, and the steps that every change of an object goes through.
+
+use std::sync::Arc;
+
+use api::{Kind, Status, meta, patch, rules};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    admission::{self, Operation},
+    cache::Item,
+    call::Call,
+    clock,
+    commit::{self, Next, Place},
+    convert, errors,
+    respond::{self, Reply},
+    subresources,
+};
+
+pub async fn update(mut call: Call) -> Result<Reply, Status> {
+    let kind = call.kind.clone();
+    let object = call.read_object(&kind).await?;
+    check_name(&call, &object)?;
+    let item = change(&call, &mut |_| Ok(object.clone())).await?;
+    Ok(respond::item(&call, StatusCode::OK, &item))
+}
+
+fn check_name(call: &Call, object: &Value) -> Result<(), Status> {
+    let (given, asked) = (meta::name(object), call.target.name.as_str());
+    if given.is_empty() {
+        return Err(errors::invalid(
+            &call.kind,
+            asked,
+            "metadata.name",
+            "FieldValueRequired",
+            "Required value: name is required",
+        ));
+    }
+    if given != asked {
+        return Err(errors::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({asked})"
+        )));
+    }
+    let namespace = meta::namespace(object);
+    if !namespace.is_empty() && !call.namespace().is_empty() && namespace != call.namespace() {
+        return Err(errors::bad_request(format!(
+            "the namespace of the object ({namespace}) does not match the namespace on the request ({})",
+            call.namespace()
+        )));
+    }
+    Ok(())
+}
+
+/// What turns the present object (as served) into the wanted one.
+pub type Edit<'a> = dyn FnMut(&Value) -> Result<Value, Status> + Send + 'a;
+
+/// Changes the call's object: preconditions, rules, admission, validation, write. Update and all patches.
+pub async fn change(call: &Call, edit: &mut Edit<'_>) -> Result<Arc<Item>, Status> {
+    let place = Place::new(&call.kind, &call.target.namespace, &call.target.name);
+    let dry_run = call.query.dry_run()?;
+    let kind = call.kind.clone();
+    // Admission that has to wait (allocation) is done beforehand, on the newest object that the cache has.
+    let _allocation = admission::reserve_for_update(call).await;
+    commit::update(&call.app, &kind, &place, dry_run, |current| step(call, current, edit)).await
+}
+
+fn step(call: &Call, current: &Item, edit: &mut Edit<'_>) -> Result<Next, Status> {
+    let kind = &call.kind;
+    let served = convert::to_served(kind, current.value());
+    let old: &Value = &served;
+    let subresource = call.target.subresource.as_str();
+    let mut new = subresources::keep_other_parts(subresource, old, edit(old)?);
+    check_preconditions(call, old, &new)?;
+    keep_system_fields(old, &mut new);
+    rules::set_defaults(kind, &mut new);
+    prepare(kind, subresource, old, &mut new);
+    admission::mutate_update(call, &mut new, old)?;
+    let (manager, now) = (call.manager(), clock::now());
+    if call.header(http::header::CONTENT_TYPE) != super::create::APPLY_PATCH {
+        patch::apply::track(kind, Some(old), &mut new, &call.writer(&manager, &now));
+    }
+    // These change what an ordinary update may not.
+    let special = matches!(subresource, "resize" | "ephemeralcontainers" | "finalize");
+    let causes = rules::validate(kind, &new, (!special).then_some(old));
+    if !causes.is_empty() {
+        return Err(rules::invalid(kind, &call.target.name, causes));
+    }
+    admission::validate(call, Operation::Update, Some(&new), Some(old))?;
+    if is_finished(call, old, &new) {
+        return Ok(Next::Delete(convert::to_stored(kind, new)));
+    }
+    if is_same(old, &new) {
+        return Ok(Next::Keep);
+    }
+    Ok(Next::Put(convert::to_stored(kind, new)))
+}
+
+/// The kind's own rules; parts that were cut out already only need their generation.
+fn prepare(kind: &Kind, subresource: &str, old: &Value, new: &mut Value) {
+    match subresource {
+        "status" | "approval" => rules::prepare_update(kind, old, new, "status"),
+        "finalize" => {}
+        "resize" | "ephemeralcontainers" => {
+            if let Some(generation) = old["metadata"]["generation"].as_i64()
+                && old["spec"] != new["spec"]
+            {
+                new["metadata"]["generation"] = json!(generation + 1);
+            }
+        }
+        _ => rules::prepare_update(kind, old, new, ""),
+    }
+}
+
+fn check_preconditions(call: &Call, old: &Value, new: &Value) -> Result<(), Status> {
+    let (given, present) = (meta::text(new, "resourceVersion"), meta::text(old, "resourceVersion"));
+    if !given.is_empty() && given != present {
+        return Err(errors::modified(&call.kind, &call.target.name));
+    }
+    let (given, present) = (meta::uid(new), meta::uid(old));
+    if !given.is_empty() && given != present {
+        let why = format!(
+            "Precondition failed: UID in precondition: {given}, UID in object meta: {present}"
+        );
+        return Err(errors::conflict(&call.kind, &call.target.name, &why));
+    }
+    Ok(())
+}
+
+/// Metadata that only the server writes.
+fn keep_system_fields(old: &Value, new: &mut Value) {
+    if !new["metadata"].is_object() {
+        new["metadata"] = json!({});
+    }
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "resourceVersion",
+        "generateName",
+    ] {
+        let metadata = new["metadata"].as_object_mut().expect("made an object above");
+        match old["metadata"].get(field) {
+            Some(value) => drop(metadata.insert(field.into(), value.clone())),
+            None => drop(metadata.remove(field)),
+        }
+    }
+    if let Some(metadata) = new["metadata"].as_object_mut() {
+        metadata.remove("selfLink");
+    }
+}
+
+/// A deleted object whose last finalizer went away.
+fn is_finished(call: &Call, old: &Value, new: &Value) -> bool {
+    let deleted = old["metadata"].get("deletionTimestamp").is_some();
+    let no_grace = old["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0;
+    deleted && no_grace && !super::delete::has_finalizers(&call.kind, new)
+}
+
+/// Nothing but times in managedFields differs: the write is left out.
+#[must_use]
+pub fn is_same(old: &Value, new: &Value) -> bool {
+    fn managers(object: &Value) -> Vec<Value> {
+        let mut fields = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+        for field in fields.iter_mut().filter_map(Value::as_object_mut) {
+            field.remove("time");
+        }
+        fields
+    }
+    fn rest(object: &Value) -> Value {
+        let mut object = object.clone();
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("managedFields");
+            metadata.remove("resourceVersion");
+        }
+        object
+    }
+    managers(old) == managers(new) && rest(old) == rest(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_times_in_managed_fields_is_no_change() {
+        let object = |time: &str, name: &str| {
+            json!({"metadata": {"name": name, "managedFields": [{"manager": "a", "time": time}]}})
+        };
+        assert!(is_same(&object("1", "x"), &object("2", "x")));
+        assert!(!is_same(&object("1", "x"), &object("1", "y")));
+    }
+}

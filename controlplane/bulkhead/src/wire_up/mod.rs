@@ -1,0 +1,4 @@
+//! Builds the running system from its parts, one file per part.
+
+pub mod logging;
+pub mod server;
