@@ -1,5 +1,15 @@
 //! The table of kinds: one row for each built-in resource. CRDs make rows of the same type at run time.
 
+mod access;
+mod builder;
+mod core;
+mod extension;
+mod network;
+mod resources;
+mod workloads;
+
+use std::sync::LazyLock;
+
 /// Where objects of a kind live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -56,6 +66,21 @@ impl Kind {
         }
     }
 
+    /// Group and version under which objects are stored: `events.k8s.io` events are core events.
+    #[must_use]
+    pub fn storage_group_version(&self) -> (&str, &str) {
+        if self.group == "events.k8s.io" {
+            return ("", "v1");
+        }
+        (&self.group, &self.storage_version)
+    }
+
+    /// The row of a subresource.
+    #[must_use]
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources.iter().find(|one| one.name == name)
+    }
+
     /// `pods` or `deployments.apps`, as error messages name it.
     #[must_use]
     pub fn group_resource(&self) -> String {
@@ -70,5 +95,55 @@ impl Kind {
 /// Every built-in kind, in discovery order.
 #[must_use]
 pub fn kinds() -> Vec<Kind> {
-    Vec::new()
+    static ALL: LazyLock<Vec<Kind>> = LazyLock::new(|| {
+        let mut all = Vec::new();
+        all.extend(core::kinds());
+        all.extend(extension::apiregistration());
+        all.extend(workloads::apps());
+        all.extend(network::events());
+        all.extend(access::kinds());
+        all.extend(workloads::autoscaling_and_batch());
+        all.extend(access::certificates());
+        all.extend(network::networking());
+        all.extend(workloads::policy());
+        all.extend(access::rbac());
+        all.extend(resources::storage());
+        all.extend(extension::admissionregistration());
+        all.extend(extension::apiextensions());
+        all.extend(resources::scheduling_node_and_devices());
+        all.extend(network::coordination_and_discovery());
+        all.extend(extension::flowcontrol());
+        all
+    });
+    ALL.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_schema_and_unique_path() {
+        let mut seen = std::collections::BTreeSet::new();
+        for kind in kinds() {
+            assert!(seen.insert((kind.api_version(), kind.plural.clone())), "{kind:?}");
+            assert!(crate::schema::message(&kind.schema).is_some(), "{}", kind.schema);
+            assert_eq!(
+                crate::schema::message_of(&kind.api_version(), &kind.kind).map(|m| m.name.as_str()),
+                Some(kind.schema.as_str())
+            );
+            assert!(!kind.columns.is_empty(), "{}", kind.kind);
+        }
+        assert_eq!(seen.len(), 68);
+    }
+
+    #[test]
+    fn evictions_belong_to_policy() {
+        let pods = kinds().into_iter().find(|kind| kind.plural == "pods").unwrap();
+        let eviction = pods.subresource("eviction").unwrap();
+        assert_eq!(
+            (eviction.group.as_str(), eviction.version.as_str(), eviction.kind.as_str()),
+            ("policy", "v1", "Eviction")
+        );
+    }
 }

@@ -9,10 +9,12 @@ pub mod kind;
 pub mod meta;
 pub mod patch;
 pub mod protobuf;
+pub mod quantity;
 pub mod rules;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod time;
 
 pub use kind::{Kind, Scope, kinds};
 pub use status::{Reason, Status};

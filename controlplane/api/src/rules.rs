@@ -1,28 +1,96 @@
 //! Per-kind rules: defaults, validation, what a create or an update may change. One file per group below this
 //! module; a row of the table of kinds finds its rules by schema name.
 
+mod defaults;
+pub mod names;
+mod prepare;
+pub mod problems;
+mod validation;
+
 use serde_json::Value;
 
-use crate::{Kind, Status, status::Cause};
+use crate::{Kind, Reason, Status, schema, status::Cause};
 
-/// Fills in defaults as upstream `pkg/apis/<group>/<version>/defaults.go`.
-pub fn set_defaults(_kind: &Kind, _object: &mut Value) {}
+pub use prepare::{prepare_create, prepare_update};
+
+/// Fills in defaults as upstream `pkg/apis/<group>/<version>/defaults.go`, after bringing the object into the form
+/// that a trip through upstream's typed structs gives it.
+pub fn set_defaults(kind: &Kind, object: &mut Value) {
+    if kind.schema.is_empty() {
+        return;
+    }
+    defaults::before_normalizing(kind, object);
+    schema::normalize(&kind.schema, object);
+    defaults::apply(kind, object);
+}
 
 /// All problems at once, with field paths, worded as upstream `validation.go`.
 #[must_use]
-pub fn validate(_kind: &Kind, _new: &Value, _old: Option<&Value>) -> Vec<Cause> {
-    Vec::new()
+pub fn validate(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut problems = problems::Problems::default();
+    validation::validate(kind, new, old, &mut problems);
+    problems.into_causes()
 }
-
-/// Before a create: clears what clients may not set (status of kinds that have the subresource), sets generation 1.
-pub fn prepare_create(_kind: &Kind, _object: &mut Value) {}
-
-/// Before an update: keeps status (or, for the status subresource, everything else) from `old`, carries over
-/// immutable metadata, and raises generation when the spec changed.
-pub fn prepare_update(_kind: &Kind, _old: &Value, _new: &mut Value, _subresource: &str) {}
 
 /// The 422 for a list of problems.
 #[must_use]
-pub fn invalid(_kind: &Kind, _name: &str, _causes: Vec<Cause>) -> Status {
-    todo!("owned by the api crate's author")
+pub fn invalid(kind: &Kind, name: &str, causes: Vec<Cause>) -> Status {
+    let group_kind = if kind.group.is_empty() {
+        kind.kind.clone()
+    } else {
+        format!("{}.{}", kind.kind, kind.group)
+    };
+    let mut texts: Vec<String> = Vec::new();
+    for cause in &causes {
+        let text = format!("{}: {}", cause.field, cause.message);
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    let message = match texts.as_slice() {
+        [] => format!("{group_kind} {name:?} is invalid"),
+        [one] => format!("{group_kind} {name:?} is invalid: {one}"),
+        many => format!("{group_kind} {name:?} is invalid: [{}]", many.join(", ")),
+    };
+    let mut status = Status::new(Reason::Invalid, message);
+    status.group = kind.group.clone();
+    status.kind = kind.kind.clone();
+    status.name = name.to_owned();
+    status.causes = causes;
+    status
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    pub(crate) fn kind(name: &str) -> Kind {
+        crate::kinds().into_iter().find(|kind| kind.kind == name).unwrap()
+    }
+
+    /// The object with defaults, as a create would store it.
+    pub(crate) fn defaulted(name: &str, mut object: Value) -> Value {
+        set_defaults(&kind(name), &mut object);
+        object
+    }
+
+    #[test]
+    fn invalid_lists_its_causes() {
+        let cause = |field: &str| Cause {
+            reason: "FieldValueRequired".into(),
+            message: "Required value".into(),
+            field: field.into(),
+        };
+        let status = invalid(&kind("Deployment"), "x", vec![cause("spec.a")]);
+        assert_eq!(status.message, "Deployment.apps \"x\" is invalid: spec.a: Required value");
+        let status = invalid(&kind("Pod"), "x", vec![cause("spec.a"), cause("spec.b")]);
+        assert_eq!(
+            status.message,
+            "Pod \"x\" is invalid: [spec.a: Required value, spec.b: Required value]"
+        );
+        assert_eq!(status.to_json()["details"]["causes"].as_array().unwrap().len(), 2);
+        assert_eq!(json!(status.reason.code()), 422);
+    }
 }
