@@ -126,9 +126,15 @@ mod tests {
             ("*/*", Some((Encoding::Json, Form::Plain))),
             (table, Some((Encoding::Json, Form::Table("v1")))),
             ("application/yaml", Some((Encoding::Yaml, Form::Plain))),
-            ("application/vnd.kubernetes.protobuf,application/json", Some((Encoding::Json, Form::Plain))),
+            (
+                "application/vnd.kubernetes.protobuf,application/json",
+                Some((Encoding::Json, Form::Plain)),
+            ),
             ("application/json;q=0.5, application/yaml", Some((Encoding::Yaml, Form::Plain))),
-            ("application/json;as=Foo;g=x;v=v1,application/json", Some((Encoding::Json, Form::Plain))),
+            (
+                "application/json;as=Foo;g=x;v=v1,application/json",
+                Some((Encoding::Json, Form::Plain)),
+            ),
             ("application/json;as=Foo;g=x;v=v1", None),
             ("text/html", None),
         ] {

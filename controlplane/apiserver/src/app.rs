@@ -7,7 +7,9 @@ use arc_swap::ArcSwap;
 use store::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::{cache::Cache, config::Config, metrics::Metrics, openapi::Documents, registry::Registry};
+use crate::{
+    cache::Cache, config::Config, metrics::Metrics, openapi::Documents, registry::Registry,
+};
 
 /// The running server's parts. One per server, behind an `Arc`.
 pub struct App {

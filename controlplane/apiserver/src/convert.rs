@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn event_fields_are_renamed_both_ways() {
-        let mut event = json!({"involvedObject": {"name": "x"}, "message": "m", "count": 2, "type": "Normal"});
+        let mut event =
+            json!({"involvedObject": {"name": "x"}, "message": "m", "count": 2, "type": "Normal"});
         let stored = event.clone();
         rename(&mut event, EVENT_FIELDS);
         assert_eq!(event["regarding"]["name"], "x");

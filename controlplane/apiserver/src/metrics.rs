@@ -191,7 +191,8 @@ fn put_process(text: &mut String) {
         ("process_open_fds", "gauge", files as f64),
     ];
     for (name, kind, value) in gauges {
-        let _ = writeln!(text, "# HELP {name} Of this process\n# TYPE {name} {kind}\n{name} {value}");
+        let _ =
+            writeln!(text, "# HELP {name} Of this process\n# TYPE {name} {kind}\n{name} {value}");
     }
 }
 

@@ -66,7 +66,8 @@ impl Query {
             return Ok(None);
         }
         text.parse().map(Some).map_err(|_| {
-            let message = format!("resourceVersion: Invalid value: {text:?}: must be an unsigned integer");
+            let message =
+                format!("resourceVersion: Invalid value: {text:?}: must be an unsigned integer");
             Status::new(Reason::BadRequest, message)
         })
     }
@@ -78,7 +79,9 @@ impl Query {
             "NotOlderThan" => Ok(VersionMatch::NotOlderThan),
             other => Err(forbidden_list_option(
                 "resourceVersionMatch",
-                &format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""),
+                &format!(
+                    "Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""
+                ),
             )),
         }
     }
@@ -88,7 +91,8 @@ impl Query {
         match self.all("dryRun").find(|value| *value != "All") {
             None => Ok(self.has("dryRun")),
             Some(other) => {
-                let message = format!("dryRun: Unsupported value: {other:?}: supported values: \"All\"");
+                let message =
+                    format!("dryRun: Unsupported value: {other:?}: supported values: \"All\"");
                 Err(Status::new(Reason::Invalid, message))
             }
         }

@@ -48,8 +48,8 @@ pub fn json(code: StatusCode, value: &Value) -> Reply {
 /// A failed request.
 #[must_use]
 pub fn status(status: &Status) -> Reply {
-    let code = StatusCode::from_u16(status.reason.code())
-        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let code =
+        StatusCode::from_u16(status.reason.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut reply = json(code, &status.to_json());
     if let Some(seconds) = status.retry_after_seconds {
         reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -79,7 +79,11 @@ pub fn item(call: &Call, code: StatusCode, item: &Item) -> Reply {
         && !convert::is_needed(&call.kind)
         && !call.query.flag("pretty")
     {
-        return compress(call, bytes(code, "application/json", item.json.clone()), item.json.clone());
+        return compress(
+            call,
+            bytes(code, "application/json", item.json.clone()),
+            item.json.clone(),
+        );
     }
     object(call, code, &convert::to_served(&call.kind, item.value()))
 }
@@ -149,9 +153,7 @@ pub fn encoded(call: &Call, code: StatusCode, value: &Value) -> Reply {
         Encoding::Json if call.query.flag("pretty") => {
             ("application/json", serde_json::to_vec_pretty(value).expect("trees encode"))
         }
-        Encoding::Json => {
-            ("application/json", serde_json::to_vec(value).expect("trees encode"))
-        }
+        Encoding::Json => ("application/json", serde_json::to_vec(value).expect("trees encode")),
     };
     let text = Bytes::from(text);
     compress(call, bytes(code, media, text.clone()), text)

@@ -35,8 +35,7 @@ pub fn parse(path: &str) -> Route {
         ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
         _ => return Route::Other(path.to_owned()),
     };
-    let mut target =
-        Target { group: group.into(), version: version.into(), ..Target::default() };
+    let mut target = Target { group: group.into(), version: version.into(), ..Target::default() };
     let mut rest = rest;
     if let ["watch", tail @ ..] = rest {
         target.watch_prefix = true;

@@ -32,13 +32,7 @@ fn is_core(call: &Call, resource: &str) -> bool {
 }
 
 /// Changes a new object.
-pub async fn mutate<'a>(
-    call: &'a Call,
-    operation: Operation,
-    object: &mut Value,
-    old: Option<&Value>,
-) -> Result<Reserved<'a>, Status> {
-    debug_assert!(operation == Operation::Create && old.is_none());
+pub async fn mutate<'a>(call: &'a Call, object: &mut Value) -> Result<Reserved<'a>, Status> {
     namespaces::check_create(call, object)?;
     if is_core(call, "pods") {
         service_account::admit(call, object).await?;

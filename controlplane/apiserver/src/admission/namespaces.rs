@@ -20,7 +20,8 @@ pub fn check_create(call: &Call, object: &Value) -> Result<(), Status> {
     if namespace.value()["metadata"].get("deletionTimestamp").is_none() {
         return Ok(());
     }
-    let why = format!("unable to create new content in namespace {name} because it is being terminated");
+    let why =
+        format!("unable to create new content in namespace {name} because it is being terminated");
     let mut status = errors::forbidden(&call.kind, meta::name(object), &why);
     status.causes.push(Cause {
         reason: "NamespaceTerminating".into(),
@@ -46,18 +47,8 @@ pub fn check_delete(call: &Call, old: Option<&Value>) -> Result<(), Status> {
     Ok(())
 }
 
-/// What every new namespace carries.
+/// What every namespace carries, so that selectors can name it.
 pub fn prepare(namespace: &mut Value) {
     let name = meta::name(namespace).to_owned();
     namespace["metadata"]["labels"]["kubernetes.io/metadata.name"] = json!(name);
-    if !namespace["spec"].is_object() {
-        namespace["spec"] = json!({});
-    }
-    let finalizers = namespace["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
-    if !finalizers.iter().any(|finalizer| finalizer == "kubernetes") {
-        let mut finalizers = finalizers;
-        finalizers.push(json!("kubernetes"));
-        namespace["spec"]["finalizers"] = Value::Array(finalizers);
-    }
-    namespace["status"] = json!({"phase": "Active"});
 }

@@ -13,7 +13,10 @@ pub fn admit(call: &Call, pod: &mut Value) -> Result<(), Status> {
     let cache = &*call.app.cache;
     let class = if named.is_empty() {
         let classes = Lookup::list(cache, GROUP, "priorityclasses", None);
-        classes.into_iter().filter(|c| c["globalDefault"] == true).min_by_key(|c| c["value"].as_i64())
+        classes
+            .into_iter()
+            .filter(|c| c["globalDefault"] == true)
+            .min_by_key(|c| c["value"].as_i64())
     } else {
         let found = Lookup::get(cache, GROUP, "priorityclasses", "", &named);
         Some(found.ok_or_else(|| {

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::{call::Call, errors};
 
 pub fn admit(call: &Call, pod: &mut Value) -> Result<(), Status> {
-    let Some(name) = pod["spec"]["runtimeClassName"].as_str().filter(|name| !name.is_empty()) else {
+    let Some(name) = pod["spec"]["runtimeClassName"].as_str().filter(|name| !name.is_empty())
+    else {
         return Ok(());
     };
     let refuse = |why: &str| errors::forbidden(&call.kind, meta::name(pod), why);

@@ -70,7 +70,8 @@ fn carry_over(service: &mut Value, old: &Value) {
     for port in service["spec"]["ports"].as_array_mut().into_iter().flatten() {
         let same = |other: &&Value| {
             other["port"] == port["port"]
-                && other["protocol"].as_str().unwrap_or("TCP") == port["protocol"].as_str().unwrap_or("TCP")
+                && other["protocol"].as_str().unwrap_or("TCP")
+                    == port["protocol"].as_str().unwrap_or("TCP")
         };
         let Some(before) = old_ports.iter().find(same) else { continue };
         let Some(fields) = port.as_object_mut() else { continue };
@@ -90,7 +91,8 @@ fn taken(call: &Call, namespace: &str, name: &str) -> Taken {
         if meta::namespace(&service) == namespace && meta::name(&service) == name {
             continue;
         }
-        if let Some(address) = service["spec"]["clusterIP"].as_str().and_then(|ip| ip.parse().ok()) {
+        if let Some(address) = service["spec"]["clusterIP"].as_str().and_then(|ip| ip.parse().ok())
+        {
             taken.addresses.insert(address);
         }
         for port in service["spec"]["ports"].as_array().into_iter().flatten() {
@@ -126,8 +128,13 @@ fn set_address(call: &Call, service: &mut Value, taken: &Taken) -> Result<(), St
     };
     service["spec"]["clusterIP"] = json!(address);
     service["spec"]["clusterIPs"] = json!([address]);
-    for (field, value) in [("ipFamilies", json!(["IPv4"])), ("ipFamilyPolicy", json!("SingleStack"))] {
-        if service["spec"].get(field).is_none_or(|present| present.is_null() || *present == json!([])) {
+    for (field, value) in
+        [("ipFamilies", json!(["IPv4"])), ("ipFamilyPolicy", json!("SingleStack"))]
+    {
+        if service["spec"]
+            .get(field)
+            .is_none_or(|present| present.is_null() || *present == json!([]))
+        {
             service["spec"][field] = value;
         }
     }
@@ -179,7 +186,9 @@ fn set_ports(call: &Call, service: &mut Value, mut taken: Taken) -> Result<(), S
         if given > 0 {
             let field = format!("spec.ports[{index}].nodePort");
             let problem = if !(low..=high).contains(&given) {
-                format!("Invalid value: {given}: provided port is not in the valid range. The range of valid ports is {low}-{high}")
+                format!(
+                    "Invalid value: {given}: provided port is not in the valid range. The range of valid ports is {low}-{high}"
+                )
             } else if !taken.ports.insert((given, protocol)) {
                 format!("Invalid value: {given}: provided port is already allocated")
             } else {
@@ -250,7 +259,8 @@ mod tests {
         carry_over(&mut new, &old);
         assert_eq!(new["spec"]["clusterIP"], "10.96.0.9");
         assert_eq!(new["spec"]["ports"][0]["nodePort"], 30001);
-        let mut new = json!({"spec": {"type": "ClusterIP", "ports": [{"port": 80, "nodePort": 30001}]}});
+        let mut new =
+            json!({"spec": {"type": "ClusterIP", "ports": [{"port": 80, "nodePort": 30001}]}});
         carry_over(&mut new, &old);
         assert!(new["spec"]["ports"][0].get("nodePort").is_none());
     }

@@ -25,14 +25,10 @@ pub async fn create(app: &App, mut object: Value) -> Result<(), Status> {
     if app.cache.get(&place.collection, &place.namespace, &place.name).is_some() {
         return Ok(());
     }
-    if kind.group.is_empty() && kind.plural == "namespaces" {
-        object["metadata"]["labels"]["kubernetes.io/metadata.name"] = json!(place.name);
-        object["spec"]["finalizers"] = json!(["kubernetes"]);
-        object["status"]["phase"] = json!("Active");
-    }
     object["metadata"]["uid"] = json!(uuid::Uuid::new_v4().to_string());
     object["metadata"]["creationTimestamp"] = json!(clock::now());
     rules::set_defaults(&kind, &mut object);
+    rules::prepare_create(&kind, &mut object);
     commit::insert(app, &place, &object, false).await?;
     Ok(())
 }

@@ -158,10 +158,12 @@ impl Cached {
     #[must_use]
     pub fn subscribe_now(&self, interest: Interest) -> (Vec<Arc<Item>>, u64, Subscription) {
         let mut state = self.state.write();
-        let items =
-            state.range(&interest.namespace).filter(|item| interest.covers(item)).cloned().collect();
-        let subscription =
-            Subscription { past: Vec::new(), future: state.add_watcher(interest) };
+        let items = state
+            .range(&interest.namespace)
+            .filter(|item| interest.covers(item))
+            .cloned()
+            .collect();
+        let subscription = Subscription { past: Vec::new(), future: state.add_watcher(interest) };
         (items, state.changed, subscription)
     }
 
@@ -262,8 +264,7 @@ mod tests {
 
     fn filled() -> Cached {
         let cached = Cached::new(1);
-        for update in
-            [put(2, "a/x"), put(3, "b/y"), put(4, "a/z"), delete(5, "a/x"), put(6, "b/y")]
+        for update in [put(2, "a/x"), put(3, "b/y"), put(4, "a/z"), delete(5, "a/x"), put(6, "b/y")]
         {
             cached.apply([update]);
         }

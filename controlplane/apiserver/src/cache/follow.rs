@@ -17,8 +17,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Reads everything as of one revision.
 pub async fn load(cache: &Cache, store: &dyn Store) -> Result<(), store::Error> {
     let mut found: HashMap<Collection, Vec<Arc<Item>>> = HashMap::new();
-    let mut range =
-        Range { prefix: keys::ROOT.into(), after: None, limit: LOAD_PAGE, at: None };
+    let mut range = Range { prefix: keys::ROOT.into(), after: None, limit: LOAD_PAGE, at: None };
     let revision = loop {
         let page = store.range(range.clone()).await?;
         for entry in &page.entries {

@@ -48,7 +48,10 @@ impl Cache {
         }
         let start = *self.start.read();
         let mut collections = self.collections.write();
-        collections.entry(collection.clone()).or_insert_with(|| Arc::new(Cached::new(start))).clone()
+        collections
+            .entry(collection.clone())
+            .or_insert_with(|| Arc::new(Cached::new(start)))
+            .clone()
     }
 
     #[must_use]

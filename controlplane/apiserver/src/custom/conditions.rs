@@ -48,7 +48,8 @@ fn fill_names(object: &mut Value) {
 
 fn set(object: &mut Value, kind: &str, reason: &str, message: &str) {
     let mut conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    if conditions.iter().any(|condition| condition["type"] == kind && condition["status"] == "True") {
+    if conditions.iter().any(|condition| condition["type"] == kind && condition["status"] == "True")
+    {
         return;
     }
     conditions.retain(|condition| condition["type"] != kind);

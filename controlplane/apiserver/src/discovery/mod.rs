@@ -10,7 +10,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    accept, app::App, errors,
+    accept,
+    app::App,
+    errors,
     respond::{self, Reply},
 };
 
@@ -87,8 +89,14 @@ mod tests {
         for (accept, expect) in [
             (both.as_str(), Some("v2")),
             ("application/json", None),
-            ("application/json,application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", None),
-            ("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList", Some("v2beta1")),
+            (
+                "application/json,application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+                None,
+            ),
+            (
+                "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+                Some("v2beta1"),
+            ),
             ("", None),
         ] {
             assert_eq!(aggregated_version(accept), expect, "{accept}");

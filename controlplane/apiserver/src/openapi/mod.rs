@@ -9,7 +9,8 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use crate::{
-    app::App, discovery, errors,
+    app::App,
+    discovery, errors,
     query::Query,
     registry::Version,
     respond::{self, Reply},

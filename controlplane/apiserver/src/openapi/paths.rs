@@ -116,12 +116,15 @@ fn operation(kind: &Kind, action: &str, component: &str, writes: bool) -> Value 
     });
     operation["parameters"] = json!(parameters(action, writes));
     match action {
-        "patch" => operation["requestBody"] = json!({"required": true, "content": patch_content(kind)}),
+        "patch" => {
+            operation["requestBody"] = json!({"required": true, "content": patch_content(kind)})
+        }
         "post" | "put" | "update" => {
             operation["requestBody"] = json!({"required": true, "content": {"*/*": content}});
         }
         "delete" | "deletecollection" => {
-            let options = json!({"schema": {"$ref": format!("#/components/schemas/{DELETE_OPTIONS}")}});
+            let options =
+                json!({"schema": {"$ref": format!("#/components/schemas/{DELETE_OPTIONS}")}});
             operation["requestBody"] = json!({"content": {"*/*": options}});
         }
         _ => {}
@@ -140,7 +143,13 @@ fn parameters(action: &str, writes: bool) -> Vec<Value> {
         parameters.push(query("force", "boolean"));
     }
     if matches!(action, "list" | "deletecollection") {
-        for name in ["continue", "fieldSelector", "labelSelector", "resourceVersion", "resourceVersionMatch"] {
+        for name in [
+            "continue",
+            "fieldSelector",
+            "labelSelector",
+            "resourceVersion",
+            "resourceVersionMatch",
+        ] {
             parameters.push(query(name, "string"));
         }
         parameters.push(query("limit", "integer"));

@@ -119,7 +119,8 @@ fn list_schema(kind: &Kind, name: &str) -> Value {
 }
 
 fn custom_schema(registry: &Registry, kind: &Kind) -> Value {
-    let mut schema = registry.custom_schema(kind).cloned().unwrap_or_else(|| json!({"type": "object"}));
+    let mut schema =
+        registry.custom_schema(kind).cloned().unwrap_or_else(|| json!({"type": "object"}));
     schema["properties"]["apiVersion"] = json!({"type": "string"});
     schema["properties"]["kind"] = json!({"type": "string"});
     schema["properties"]["metadata"] = reference(OBJECT_META);

@@ -30,10 +30,8 @@ pub async fn handle(
     mut request: Request<Incoming>,
     target: Target,
 ) -> Result<Reply, Status> {
-    let upgrade = request
-        .headers()
-        .contains_key(header::UPGRADE)
-        .then(|| hyper::upgrade::on(&mut request));
+    let upgrade =
+        request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let target = decoded(target);
@@ -106,8 +104,9 @@ fn negotiate(kind: &Kind, target: &Target, headers: &http::HeaderMap) -> Result<
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let accept = accept.unwrap_or_default().replace(";stream=watch", "");
     // Where the client takes both, JSON wins: its bytes are ready in the cache.
-    accept::negotiate(&accept, false)
-        .or_else(|refused| if kind.schema.is_empty() { Err(refused) } else { accept::negotiate(&accept, true) })
+    accept::negotiate(&accept, false).or_else(|refused| {
+        if kind.schema.is_empty() { Err(refused) } else { accept::negotiate(&accept, true) }
+    })
 }
 
 async fn run(call: Call) -> Result<Reply, Status> {

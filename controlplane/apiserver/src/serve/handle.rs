@@ -112,7 +112,11 @@ fn finish(app: &App, seen: &Seen, code: u16) {
         group: target.group.clone(),
         version: target.version.clone(),
         // Unknown resources are counted together, or clients could make labels without end.
-        resource: if code == 404 && target.name.is_empty() { String::new() } else { target.resource.clone() },
+        resource: if code == 404 && target.name.is_empty() {
+            String::new()
+        } else {
+            target.resource.clone()
+        },
         subresource: target.subresource.clone(),
         scope: metrics::scope(target).into(),
         component: "apiserver".into(),

@@ -45,7 +45,8 @@ pub fn answer(app: &App, path: &str, query: &Query) -> Option<Reply> {
 
 fn checks(app: &App, endpoint: &str) -> Vec<(&'static str, bool)> {
     let ready = app.ready.load(Ordering::Acquire);
-    let mut checks = vec![("ping", true), ("log", true), ("etcd", app.cache.revision() > 0 || ready)];
+    let mut checks =
+        vec![("ping", true), ("log", true), ("etcd", app.cache.revision() > 0 || ready)];
     if endpoint != "livez" {
         checks.push(("informer-sync", ready));
         checks.push(("poststarthook/rbac/bootstrap-roles", ready));

@@ -43,7 +43,8 @@ pub async fn serve(app: Arc<App>, listeners: Vec<TcpListener>, tls: Arc<rustls::
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let accepting = TaskTracker::new();
     for listener in listeners {
-        let loop_ = accept(app.clone(), listener, acceptor.clone(), connections.clone(), permits.clone());
+        let loop_ =
+            accept(app.clone(), listener, acceptor.clone(), connections.clone(), permits.clone());
         accepting.spawn(loop_);
     }
     accepting.close();
@@ -92,8 +93,12 @@ async fn serve_connection(app: Arc<App>, stream: TcpStream, acceptor: TlsAccepto
         tracing::debug!("a TLS handshake failed");
         return;
     };
-    let certificate =
-        stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|cert| cert.to_vec());
+    let certificate = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(|chain| chain.first())
+        .map(|cert| cert.to_vec());
     let certificate: Option<Arc<[u8]>> = certificate.map(Into::into);
     let shutdown: CancellationToken = app.shutdown.clone();
     let service = hyper::service::service_fn(move |request| {

@@ -30,7 +30,11 @@ pub async fn handle(
     let attributes = Attributes { user, verb, path: path.clone(), ..Attributes::default() };
     app.authorizer.check(&attributes)?;
     if request.method() != http::Method::GET && request.method() != http::Method::HEAD {
-        return Err(if is_known(&path) { errors::method_not_allowed() } else { errors::unknown_path() });
+        return Err(if is_known(&path) {
+            errors::method_not_allowed()
+        } else {
+            errors::unknown_path()
+        });
     }
     let query = Query::parse(request.uri().query().unwrap_or_default());
     if let Some(reply) = health::answer(&app, &path, &query) {
@@ -58,7 +62,9 @@ pub async fn handle(
             let document = app.authenticator.signer().openid_configuration(&keys);
             Ok(respond::json(StatusCode::OK, &document))
         }
-        path if path.starts_with("/openapi") => openapi::answer(&app, path, &query, accept, none_match),
+        path if path.starts_with("/openapi") => {
+            openapi::answer(&app, path, &query, accept, none_match)
+        }
         path => discovery::answer(&app, path, accept, none_match),
     }
 }
@@ -84,8 +90,18 @@ pub fn version() -> Value {
 
 fn index(app: &App) -> Value {
     let mut paths: Vec<String> = [
-        "/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics",
-        "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version",
+        "/.well-known/openid-configuration",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
     ]
     .map(str::to_owned)
     .to_vec();

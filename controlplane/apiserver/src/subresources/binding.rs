@@ -17,11 +17,18 @@ pub async fn bind(mut call: Call) -> Result<Reply, Status> {
     if !named.is_empty() && !call.target.name.is_empty() && named != call.target.name {
         return Err(errors::bad_request("name in URL does not match name in Binding object"));
     }
-    let name = if call.target.name.is_empty() { named.to_owned() } else { call.target.name.clone() };
+    let name =
+        if call.target.name.is_empty() { named.to_owned() } else { call.target.name.clone() };
     let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
     if node.is_empty() {
         let problem = "Required value: ";
-        return Err(errors::invalid(&call.kind, &name, "target.name", "FieldValueRequired", problem));
+        return Err(errors::invalid(
+            &call.kind,
+            &name,
+            "target.name",
+            "FieldValueRequired",
+            problem,
+        ));
     }
     let kind = pods(&call)?;
     let place = Place::new(&kind, &call.target.namespace, &name);

@@ -108,7 +108,8 @@ fn spend(budget: &Value, pod: &str, now: &str) -> Result<Value, Status> {
         )
     };
     if number("observedGeneration") < budget["metadata"]["generation"].as_i64().unwrap_or(0) {
-        let message = format!("The disruption budget {name} is still being processed by the server.");
+        let message =
+            format!("The disruption budget {name} is still being processed by the server.");
         return Err(refuse(Some(RETRY_SECONDS), message));
     }
     let allowed = number("disruptionsAllowed");

@@ -3,7 +3,6 @@
 pub mod binding;
 pub mod eviction;
 pub mod node;
-mod parts;
 pub mod scale;
 pub mod token;
 
@@ -12,8 +11,6 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{call::Call, errors, respond::Reply, verbs};
-
-pub use parts::keep_other_parts;
 
 /// Handles a request to a subresource that the kind serves.
 pub async fn handle(call: Call) -> Result<Reply, Status> {
@@ -38,7 +35,6 @@ pub async fn handle(call: Call) -> Result<Reply, Status> {
 /// `Status` of success, for subresources that return no object.
 #[must_use]
 pub fn done(call: &Call) -> Reply {
-    let status: Value =
-        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    let status: Value = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     crate::respond::encoded(call, StatusCode::CREATED, &status)
 }

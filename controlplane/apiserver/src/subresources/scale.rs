@@ -96,7 +96,8 @@ pub fn scale_of(object: &Value) -> Value {
 
 /// A label selector in the form of a query parameter.
 fn selector_text(selector: &Value) -> String {
-    let structured = selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some();
+    let structured =
+        selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some();
     let labels = if structured { &selector["matchLabels"] } else { selector };
     let mut parts: Vec<String> = labels
         .as_object()
@@ -106,8 +107,12 @@ fn selector_text(selector: &Value) -> String {
         .collect();
     for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
         let key = expression["key"].as_str().unwrap_or_default();
-        let values: Vec<&str> =
-            expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let values: Vec<&str> = expression["values"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let values = values.join(",");
         parts.push(match expression["operator"].as_str() {
             Some("In") => format!("{key} in ({values})"),

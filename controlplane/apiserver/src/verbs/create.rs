@@ -58,8 +58,8 @@ async fn create_named(
 ) -> Result<Option<Arc<Item>>, Status> {
     stamp_new(&mut object);
     rules::set_defaults(kind, &mut object);
+    let _allocation = admission::mutate(call, &mut object).await?;
     rules::prepare_create(kind, &mut object);
-    let _allocation = admission::mutate(call, Operation::Create, &mut object, None).await?;
     let (manager, now) = (call.manager(), clock::now());
     if call.verb != "patch" || call.header(http::header::CONTENT_TYPE) != APPLY_PATCH {
         patch::apply::track(kind, None, &mut object, &call.writer(&manager, &now));
@@ -89,9 +89,7 @@ pub fn place_in_namespace(call: &Call, kind: &Kind, object: &mut Value) -> Resul
     }
     let asked = call.target.namespace.as_str();
     if asked.is_empty() {
-        return Err(errors::bad_request(
-            "an empty namespace may not be set during creation",
-        ));
+        return Err(errors::bad_request("an empty namespace may not be set during creation"));
     }
     if !given.is_empty() && given != asked {
         return Err(errors::bad_request(format!(
@@ -138,7 +136,8 @@ pub fn random_suffix() -> String {
 /// System metadata of a new object; what the client sent for it is dropped.
 fn stamp_new(object: &mut Value) {
     let Some(metadata) = object["metadata"].as_object_mut() else { return };
-    for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"]
+    {
         metadata.remove(field);
     }
     metadata.insert("uid".into(), json!(uuid::Uuid::new_v4().to_string()));

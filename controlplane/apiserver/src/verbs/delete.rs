@@ -62,8 +62,13 @@ fn returns_object(kind: &Kind) -> bool {
     kind.group.is_empty()
         && matches!(
             kind.plural.as_str(),
-            "pods" | "services" | "podtemplates" | "persistentvolumeclaims" | "persistentvolumes"
-                | "resourcequotas" | "serviceaccounts"
+            "pods"
+                | "services"
+                | "podtemplates"
+                | "persistentvolumeclaims"
+                | "persistentvolumes"
+                | "resourcequotas"
+                | "serviceaccounts"
         )
 }
 

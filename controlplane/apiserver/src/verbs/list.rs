@@ -74,11 +74,13 @@ async fn read(call: &Call, token: Option<&Token>) -> Result<Result<Snapshot, Exp
     match (asked, matching) {
         (None, VersionMatch::Unset) => call.app.sync_reads().await?,
         (None, _) => {
-            let why = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
+            let why =
+                "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
             return Err(forbidden_list_option("resourceVersionMatch", why));
         }
         (Some(0), VersionMatch::Exact) => {
-            let why = "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            let why =
+                "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
             return Err(forbidden_list_option("resourceVersionMatch", why));
         }
         (Some(revision), matching) => {
@@ -196,4 +198,3 @@ fn concatenate(call: &Call, page: &Page) -> Bytes {
     out.put_slice(b"]}\n");
     out.freeze()
 }
-

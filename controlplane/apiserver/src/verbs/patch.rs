@@ -40,7 +40,8 @@ impl Format {
             STRATEGIC_PATCH if builtin => Ok(Self::Strategic),
             APPLY_PATCH => Ok(Self::Apply),
             _ => {
-                let strategic = if builtin { ", application/strategic-merge-patch+json" } else { "" };
+                let strategic =
+                    if builtin { ", application/strategic-merge-patch+json" } else { "" };
                 Err(Status::new(
                     api::Reason::UnsupportedMediaType,
                     format!(
@@ -64,11 +65,8 @@ pub async fn patch(mut call: Call) -> Result<Reply, Status> {
     check_size(format, &decoded.object)?;
     let item = change(&call, &mut |old| {
         let patched = patched(format, &call.kind.schema, old, &decoded.object)?;
-        let whole = Decoded {
-            object: patched,
-            duplicates: decoded.duplicates.clone(),
-            typed: false,
-        };
+        let whole =
+            Decoded { object: patched, duplicates: decoded.duplicates.clone(), typed: false };
         call.warnings.lock().clear();
         call.check_fields(&call.kind, whole)
     })
@@ -93,12 +91,7 @@ fn check_size(format: Format, patch: &Value) -> Result<(), Status> {
 }
 
 /// Applies a patch to a tree. Scale and other subresource bodies use it with their own schema.
-pub fn patched(
-    format: Format,
-    schema: &str,
-    old: &Value,
-    patch: &Value,
-) -> Result<Value, Status> {
+pub fn patched(format: Format, schema: &str, old: &Value, patch: &Value) -> Result<Value, Status> {
     match format {
         Format::Json => patch::json_patch(old, patch),
         Format::Merge => Ok(patch::merge_patch(old, patch)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{Kind, Status, meta, patch, rules};
+use api::{Status, meta, patch, rules};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -14,7 +14,6 @@ use crate::{
     commit::{self, Next, Place},
     convert, errors,
     respond::{self, Reply},
-    subresources,
 };
 
 pub async fn update(mut call: Call) -> Result<Reply, Status> {
@@ -69,11 +68,13 @@ fn step(call: &Call, current: &Item, edit: &mut Edit<'_>) -> Result<Next, Status
     let served = convert::to_served(kind, current.value());
     let old: &Value = &served;
     let subresource = call.target.subresource.as_str();
-    let mut new = subresources::keep_other_parts(subresource, old, edit(old)?);
+    let mut new = edit(old)?;
     check_preconditions(call, old, &new)?;
     keep_system_fields(old, &mut new);
     rules::set_defaults(kind, &mut new);
-    prepare(kind, subresource, old, &mut new);
+    // A change of the scale follows the rules of the object itself.
+    let part = if subresource == "scale" { "" } else { subresource };
+    rules::prepare_update(kind, old, &mut new, part);
     admission::mutate_update(call, &mut new, old)?;
     let (manager, now) = (call.manager(), clock::now());
     if call.header(http::header::CONTENT_TYPE) != super::create::APPLY_PATCH {
@@ -93,22 +94,6 @@ fn step(call: &Call, current: &Item, edit: &mut Edit<'_>) -> Result<Next, Status
         return Ok(Next::Keep);
     }
     Ok(Next::Put(convert::to_stored(kind, new)))
-}
-
-/// The kind's own rules; parts that were cut out already only need their generation.
-fn prepare(kind: &Kind, subresource: &str, old: &Value, new: &mut Value) {
-    match subresource {
-        "status" | "approval" => rules::prepare_update(kind, old, new, "status"),
-        "finalize" => {}
-        "resize" | "ephemeralcontainers" => {
-            if let Some(generation) = old["metadata"]["generation"].as_i64()
-                && old["spec"] != new["spec"]
-            {
-                new["metadata"]["generation"] = json!(generation + 1);
-            }
-        }
-        _ => rules::prepare_update(kind, old, new, ""),
-    }
 }
 
 fn check_preconditions(call: &Call, old: &Value, new: &Value) -> Result<(), Status> {
@@ -164,7 +149,8 @@ fn is_finished(call: &Call, old: &Value, new: &Value) -> bool {
 #[must_use]
 pub fn is_same(old: &Value, new: &Value) -> bool {
     fn managers(object: &Value) -> Vec<Value> {
-        let mut fields = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+        let mut fields =
+            object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
         for field in fields.iter_mut().filter_map(Value::as_object_mut) {
             field.remove("time");
         }
@@ -187,9 +173,7 @@ mod tests {
 
     #[test]
     fn a_change_of_times_in_managed_fields_is_no_change() {
-        let object = |time: &str, name: &str| {
-            json!({"metadata": {"name": name, "managedFields": [{"manager": "a", "time": time}]}})
-        };
+        let object = |time: &str, name: &str| json!({"metadata": {"name": name, "managedFields": [{"manager": "a", "time": time}]}});
         assert!(is_same(&object("1", "x"), &object("2", "x")));
         assert!(!is_same(&object("1", "x"), &object("1", "y")));
     }

@@ -38,11 +38,7 @@ pub async fn forward(
     Ok(answer(call, response))
 }
 
-fn request(
-    call: &mut Call,
-    peer: &Peer,
-    path: &str,
-) -> Result<Request<respond::Body>, Status> {
+fn request(call: &mut Call, peer: &Peer, path: &str) -> Result<Request<respond::Body>, Status> {
     let body = match call.body.take() {
         Some(body) => body.map_err(|error| Box::new(error) as BoxError).boxed_unsync(),
         None => respond::full(""),

@@ -102,8 +102,9 @@ fn agent(call: &Call, node: &str) -> Result<Peer, Status> {
     });
     let port = found["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64();
     let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(AGENT_PORT);
-    let address =
-        address.ok_or_else(|| errors::internal(format!("no preferred addresses found for node {node:?}")))?;
+    let address = address.ok_or_else(|| {
+        errors::internal(format!("no preferred addresses found for node {node:?}"))
+    })?;
     Ok(Peer::Agent(SocketAddr::new(address, port)))
 }
 
@@ -130,14 +131,21 @@ fn service_address(call: &Call, name: &str, port: &str) -> Result<SocketAddr, St
         Status::new(Reason::ServiceUnavailable, message)
     };
     let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
-    let wanted = ports.iter().find(|p| {
-        port.is_empty() || p["name"] == port || p["port"].to_string() == port
-    });
+    let wanted = ports
+        .iter()
+        .find(|p| port.is_empty() || p["name"] == port || p["port"].to_string() == port);
     let wanted = wanted.ok_or_else(unavailable)?;
-    let slices =
-        Lookup::list(&*call.app.cache, "discovery.k8s.io", "endpointslices", Some(&call.target.namespace));
-    for slice in slices.iter().filter(|s| s["metadata"]["labels"]["kubernetes.io/service-name"] == name) {
-        let same = |p: &&Value| p["name"].as_str().unwrap_or("") == wanted["name"].as_str().unwrap_or("");
+    let slices = Lookup::list(
+        &*call.app.cache,
+        "discovery.k8s.io",
+        "endpointslices",
+        Some(&call.target.namespace),
+    );
+    for slice in
+        slices.iter().filter(|s| s["metadata"]["labels"]["kubernetes.io/service-name"] == name)
+    {
+        let same =
+            |p: &&Value| p["name"].as_str().unwrap_or("") == wanted["name"].as_str().unwrap_or("");
         let Some(port) = slice["ports"].as_array().and_then(|ports| ports.iter().find(same)) else {
             continue;
         };

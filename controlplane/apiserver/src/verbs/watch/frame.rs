@@ -78,7 +78,6 @@ pub fn put_bookmark(out: &mut BytesMut, call: &Call, revision: u64, initial_end:
     put_value(out, "BOOKMARK", &object);
 }
 
-
 fn open(out: &mut BytesMut, kind: &str) {
     out.put_slice(b"{\"type\":\"");
     out.put_slice(kind.as_bytes());

@@ -27,7 +27,9 @@ const TIMEOUT_MIN: Duration = Duration::from_secs(1800);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     /// With the present objects as ADDED events; `bookmark` closes them with the initial-events-end bookmark.
-    Present { bookmark: bool },
+    Present {
+        bookmark: bool,
+    },
     After(u64),
 }
 
@@ -60,7 +62,9 @@ pub async fn watch(mut call: Call) -> Result<Reply, Status> {
     *reply.status_mut() = StatusCode::OK;
     let media = HeaderValue::from_static("application/json");
     reply.headers_mut().insert(header::CONTENT_TYPE, media);
-    reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    reply
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     Ok(reply)
 }
 

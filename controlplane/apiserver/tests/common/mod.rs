@@ -1,0 +1,136 @@
+//! A server in this process, and raw HTTP to it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use apiserver::{Config, Handle, Server};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+/// A running server and its folder.
+pub struct Cluster {
+    pub handle: Handle,
+    pub _folder: TempDir,
+}
+
+impl Cluster {
+    pub async fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let config = Config::new(folder.path().to_owned(), vec![listen], listen.ip());
+        let handle = Server::start(config).await.unwrap();
+        Self { handle, _folder: folder }
+    }
+
+    /// A kube client with the administrator's identity.
+    pub async fn client(&self) -> kube::Client {
+        let kubeconfig =
+            kube::config::Kubeconfig::read_from(&self.handle.admin_kubeconfig).unwrap();
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+        kube::Client::try_from(config).unwrap()
+    }
+
+    /// Sends one request as the administrator over its own connection.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Response<Incoming> {
+        let mut config =
+            access::pki::client_tls_config(self.handle.pki.ca_pem(), Some(self.handle.pki.admin()))
+                .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = TcpStream::connect(self.handle.addresses[0]).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let stream = connector.connect(name, stream).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        let mut request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .uri(format!("{}{path}", self.handle.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        sender.send_request(request.body(Full::new(body.into())).unwrap()).await.unwrap()
+    }
+
+    /// Sends JSON and reads JSON: code, headers, body.
+    pub async fn json(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> (u16, HeaderMap, Value) {
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let response = self.send(method, path, headers, text).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let value = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+        (parts.status.as_u16(), parts.headers, value)
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let (code, _, value) = self.json("GET", path, &[], &Value::Null).await;
+        (code, value)
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let (code, _, value) = self.json("POST", path, &[], body).await;
+        (code, value)
+    }
+}
+
+/// Reads one watch event (a line of JSON) from a body.
+pub struct Events {
+    body: Incoming,
+    rest: Vec<u8>,
+}
+
+impl Events {
+    pub fn new(response: Response<Incoming>) -> Self {
+        assert_eq!(response.status(), 200);
+        Self { body: response.into_body(), rest: Vec::new() }
+    }
+
+    /// The next event; `None` at the end of the watch. Panics after ten seconds without any.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            let deadline = std::time::Duration::from_secs(10);
+            let frame = tokio::time::timeout(deadline, self.body.frame()).await.unwrap();
+            match frame {
+                Some(frame) => self.rest.extend_from_slice(frame.unwrap().data_ref().unwrap()),
+                None => return None,
+            }
+        }
+    }
+
+    /// The next event's type and the object's name.
+    pub async fn brief(&mut self) -> String {
+        let event = self.next().await.unwrap();
+        format!(
+            "{} {}",
+            event["type"].as_str().unwrap(),
+            event["object"]["metadata"]["name"].as_str().unwrap_or("-")
+        )
+    }
+}

@@ -1,0 +1,111 @@
+//! Discovery, OpenAPI, tables, health.
+
+mod common;
+
+use common::Cluster;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn discovery_has_both_forms() {
+    let cluster = Cluster::start().await;
+    let accept =
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    for path in ["/api", "/apis"] {
+        let (code, headers, document) =
+            cluster.json("GET", path, &[("accept", accept)], &Value::Null).await;
+        assert_eq!((code, document["kind"].as_str().unwrap()), (200, "APIGroupDiscoveryList"));
+        let media = headers["content-type"].to_str().unwrap();
+        assert_eq!(media, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+        let etag = headers["etag"].to_str().unwrap();
+        let again = [("accept", accept), ("if-none-match", etag)];
+        assert_eq!(cluster.json("GET", path, &again, &Value::Null).await.0, 304);
+    }
+    let (_, core) = cluster.get("/api/v1").await;
+    let eviction =
+        core["resources"].as_array().unwrap().iter().find(|r| r["name"] == "pods/eviction");
+    let eviction = eviction.unwrap();
+    assert_eq!(
+        (&eviction["kind"], &eviction["group"], &eviction["version"]),
+        (&json!("Eviction"), &json!("policy"), &json!("v1"))
+    );
+    let (_, groups) = cluster.get("/apis").await;
+    assert!(groups["groups"].as_array().unwrap().iter().any(|group| group["name"] == "apps"));
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn openapi_says_what_kubectl_asks() {
+    let cluster = Cluster::start().await;
+    let (_, index) = cluster.get("/openapi/v3").await;
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap();
+    let (code, document) = cluster.get(url).await;
+    assert_eq!(code, 200);
+    let patch =
+        &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+    let parameters = patch["parameters"].as_array().unwrap();
+    assert!(parameters.iter().any(|p| p["name"] == "fieldValidation" && p["in"] == "query"));
+    assert!(
+        patch["requestBody"]["content"].get("application/strategic-merge-patch+json").is_some()
+    );
+    assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Deployment");
+    assert!(document["components"]["schemas"].get("io.k8s.api.apps.v1.Deployment").is_some());
+    assert_eq!(cluster.get("/openapi/v2").await.0, 200);
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn health_version_and_metrics() {
+    let cluster = Cluster::start().await;
+    for path in ["/livez", "/readyz", "/healthz", "/readyz/ping"] {
+        assert_eq!(cluster.get(path).await, (200, json!("ok")));
+    }
+    let (_, verbose) = cluster.get("/readyz?verbose").await;
+    assert!(verbose.as_str().unwrap().ends_with("readyz check passed\n"));
+    assert_eq!(cluster.get("/version").await.1["gitVersion"], "v1.36.4+bulkhead");
+    let (_, metrics) = cluster.get("/metrics").await;
+    let metrics = metrics.as_str().unwrap();
+    for name in
+        ["apiserver_request_total{", "process_resident_memory_bytes ", "apiserver_storage_objects{"]
+    {
+        assert!(metrics.contains(name), "{name}");
+    }
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn definitions_serve_custom_resources() {
+    let cluster = Cluster::start().await;
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "machines.metal.bulkhead.io"},
+        "spec": {"group": "metal.bulkhead.io", "scope": "Cluster",
+            "names": {"kind": "Machine", "plural": "machines", "singular": "machine", "listKind": "MachineList"},
+            "versions": [{"name": "v1alpha1", "served": true, "storage": true, "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+                "additionalPrinterColumns": [{"name": "State", "type": "string", "jsonPath": ".status.state"}]}]}});
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let watch = format!("{path}?watch=true");
+    let mut events = common::Events::new(cluster.send("GET", &watch, &[], "").await);
+    assert_eq!(cluster.post(path, &definition).await.0, 201);
+    loop {
+        let event = events.next().await.unwrap();
+        let conditions = event["object"]["status"]["conditions"].as_array();
+        if conditions.is_some_and(|list| list.iter().any(|c| c["type"] == "Established")) {
+            break;
+        }
+    }
+    let machines = "/apis/metal.bulkhead.io/v1alpha1/machines";
+    let machine = json!({"apiVersion": "metal.bulkhead.io/v1alpha1", "kind": "Machine",
+        "metadata": {"name": "m1"}, "spec": {"mac": "52:54:00:00:00:01"}, "status": {"state": "x"}});
+    let (code, made) = cluster.post(machines, &machine).await;
+    assert_eq!((code, made.get("status")), (201, None), "{made}");
+    let headers = [("content-type", "application/merge-patch+json")];
+    let patch = json!({"status": {"state": "Booting"}});
+    let (code, _, patched) =
+        cluster.json("PATCH", &format!("{machines}/m1/status"), &headers, &patch).await;
+    assert_eq!((code, &patched["status"]["state"]), (200, &json!("Booting")), "{patched}");
+    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let (_, _, table) = cluster.json("GET", machines, &accept, &Value::Null).await;
+    assert_eq!(table["rows"][0]["cells"], json!(["m1", "Booting"]));
+    assert_eq!(table["columnDefinitions"][1]["name"], "State");
+    cluster.handle.shutdown().await;
+}
