@@ -1,0 +1,96 @@
+//! The dictionary that both ends of a SPDY/3 connection prime zlib with (draft 3, section 2.6.10.1).
+
+use std::sync::LazyLock;
+
+/// Adler-32 of the dictionary: zlib's name for it on the wire.
+pub(super) const DICTIONARY_ID: u32 = 0xe3c6_a7c2;
+
+/// Words that stand in the dictionary as on the wire: with their length before them, as four bytes.
+const WORDS: &[&str] = &[
+    "options",
+    "head",
+    "post",
+    "put",
+    "delete",
+    "trace",
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "accept-ranges",
+    "age",
+    "allow",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-base",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-md5",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "expect",
+    "expires",
+    "from",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "last-modified",
+    "location",
+    "max-forwards",
+    "pragma",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "range",
+    "referer",
+    "retry-after",
+    "server",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "vary",
+    "via",
+    "warning",
+    "www-authenticate",
+    "method",
+    "get",
+    "status",
+    "200 OK",
+    "version",
+    "HTTP/1.1",
+    "url",
+    "public",
+    "set-cookie",
+    "keep-alive",
+    "origin",
+];
+
+/// Text that follows the words, without lengths.
+const TAIL: &[&str] = &[
+    "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505",
+    "203 Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request401 Unauthorized",
+    "403 Forbidden404 Not Found500 Internal Server Error501 Not Implemented503 Service Unavailable",
+    "Jan Feb Mar Apr May Jun Jul Aug Sept Oct Nov Dec 00:00:00 Mon, Tue, Wed, Thu, Fri, Sat, Sun, GMT",
+    "chunked,text/html,image/png,image/jpg,image/gif,application/xml,application/xhtml+xml,text/plain,",
+    "text/javascript,publicprivatemax-age=gzip,deflate,sdchcharset=utf-8charset=iso-8859-1,utf-,*,enq=0.",
+];
+
+pub(super) static DICTIONARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut bytes = Vec::with_capacity(1423);
+    for word in WORDS {
+        let length = u32::try_from(word.len()).expect("a word is short");
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(word.as_bytes());
+    }
+    TAIL.iter().for_each(|text| bytes.extend_from_slice(text.as_bytes()));
+    bytes
+});
