@@ -80,6 +80,69 @@ fn date_time(seconds: i64) -> String {
     )
 }
 
+/// Nanoseconds of a Go duration (`1h30m`, `1.5s`, `-2m`); 0 when it is none.
+#[must_use]
+pub fn parse_go_duration(text: &str) -> i64 {
+    const UNITS: [(&str, f64); 7] = [
+        ("ns", 1.0),
+        ("us", 1e3),
+        ("µs", 1e3),
+        ("ms", 1e6),
+        ("s", 1e9),
+        ("m", 6e10),
+        ("h", 3.6e12),
+    ];
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text),
+    };
+    let mut nanos = 0.0;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let unit_end = rest[end..]
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .map_or(rest.len(), |length| end + length);
+        let scale = UNITS.iter().find(|(name, _)| *name == &rest[end..unit_end]);
+        match (rest[..end].parse::<f64>(), scale) {
+            (Ok(number), Some((_, scale))) => nanos += number * scale,
+            _ => return 0,
+        }
+        rest = &rest[unit_end..];
+    }
+    (sign * nanos) as i64
+}
+
+/// A Go duration's text: `1h0m0s`, `1.5s`, `20ms`.
+#[must_use]
+pub fn format_go_duration(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let nanos = nanos.unsigned_abs();
+    let decimal = |value: u64, unit: u64| {
+        let fraction = format!("{:09}", value % unit * (1_000_000_000 / unit));
+        let fraction = fraction.trim_end_matches('0');
+        match fraction {
+            "" => format!("{}", value / unit),
+            fraction => format!("{}.{fraction}", value / unit),
+        }
+    };
+    let text = match nanos {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => format!("{}µs", decimal(nanos, 1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", decimal(nanos, 1_000_000)),
+        _ => {
+            let (minutes, rest) = (nanos / 60_000_000_000, nanos % 60_000_000_000);
+            let seconds = decimal(rest, 1_000_000_000);
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{seconds}s"),
+                (0, minutes) => format!("{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    };
+    format!("{sign}{text}")
+}
+
 /// Days since 1970 of a date in the proleptic Gregorian calendar.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
@@ -154,6 +217,22 @@ mod tests {
             ["", "2020", "2020-13-01T00:00:00Z", "2020-01-01 00:00:00Z", "2020-01-01T00:00:00"]
         {
             assert!(parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn go_durations() {
+        for (text, nanos) in [
+            ("1h0m0s", 3_600_000_000_000),
+            ("1.5s", 1_500_000_000),
+            ("20ms", 20_000_000),
+            ("-1m30s", -90_000_000_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(
+                (parse_go_duration(text), format_go_duration(nanos).as_str()),
+                (nanos, text)
+            );
         }
     }
 

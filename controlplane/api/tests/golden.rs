@@ -1,0 +1,90 @@
+//! Upstream's golden files: every kind's protobuf and JSON agree with ours, byte by byte and value by value.
+//!
+//! `BULKHEAD_GOLDEN` names the directory `k8s.io/api/testdata/HEAD` of Debian's golang-k8s-api-dev.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+#[test]
+fn golden_files_round_trip() {
+    let Ok(directory) = std::env::var("BULKHEAD_GOLDEN") else {
+        println!("skipped: BULKHEAD_GOLDEN is not set (testdata/HEAD of golang-k8s-api-dev)");
+        return;
+    };
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for entry in std::fs::read_dir(&directory).expect("BULKHEAD_GOLDEN is a directory") {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "pb") {
+            count += 1;
+            failures.extend(check(&path));
+        }
+    }
+    println!("{count} kinds, {} failures", failures.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(count >= 185, "only {count} golden files in {directory}");
+}
+
+fn check(path: &Path) -> Vec<String> {
+    let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+    let bytes = std::fs::read(path).unwrap();
+    let json: Value =
+        serde_json::from_slice(&std::fs::read(path.with_extension("json")).unwrap()).unwrap();
+    let mut failures = Vec::new();
+    match api::protobuf::decode(&bytes) {
+        Err(error) => failures.push(format!("{name}: decode: {error}")),
+        Ok(decoded) => {
+            let mut differences = Vec::new();
+            differ(&decoded, &json, "", &mut differences);
+            failures.extend(differences.into_iter().take(3).map(|text| format!("{name}: {text}")));
+        }
+    }
+    match api::protobuf::encode(&json) {
+        None => failures.push(format!("{name}: no schema")),
+        Some(encoded) if encoded != bytes => {
+            let at = encoded.iter().zip(&bytes).position(|(a, b)| a != b).unwrap_or(0);
+            failures.push(format!(
+                "{name}: bytes differ at {at} of {} (ours {})",
+                bytes.len(),
+                encoded.len()
+            ));
+        }
+        Some(_) => {}
+    }
+    failures.extend(check_tables(&name, &json));
+    failures
+}
+
+/// The same objects have no unknown fields and no wrong types.
+fn check_tables(name: &str, json: &Value) -> Vec<String> {
+    let (Some(api_version), Some(kind)) = (json["apiVersion"].as_str(), json["kind"].as_str())
+    else {
+        return Vec::new(); // a watch event
+    };
+    let Some(message) = api::schema::message_of(api_version, kind) else { return Vec::new() };
+    let mut failures = api::schema::unknown_fields(&message.name, json);
+    failures.extend(api::schema::check_types(&message.name, json).err());
+    failures.iter().map(|text| format!("{name}: {text}")).collect()
+}
+
+fn differ(ours: &Value, theirs: &Value, path: &str, found: &mut Vec<String>) {
+    match (ours, theirs) {
+        (Value::Object(a), Value::Object(b)) => {
+            for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+                let at = format!("{path}.{key}");
+                match (a.get(key), b.get(key)) {
+                    (Some(a), Some(b)) => differ(a, b, &at, found),
+                    (a, b) => found.push(format!("{at}: ours {a:?}, theirs {b:?}")),
+                }
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (index, (a, b)) in a.iter().zip(b).enumerate() {
+                differ(a, b, &format!("{path}[{index}]"), found);
+            }
+        }
+        _ if ours == theirs => {}
+        _ => found.push(format!("{path}: ours {ours}, theirs {theirs}")),
+    }
+}
