@@ -10,7 +10,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use crate::report::{self, Failure};
+use crate::report::{self, Failure, FailureKind};
 use crate::spec::{Namespace, Namespaces, Process, Seccomp, Spec, Stdio};
 use crate::user::{self, Identity};
 use crate::{credentials, files, lookup, rootfs, seccomp, terminal};
@@ -141,16 +141,13 @@ fn find_identity(process: &Process) -> Result<Identity, Failure> {
     let identity = user::resolve(&process.user, &passwd, &group, &process.supplementary_gids)
         .map_err(|error| Failure::refused(error.to_string()))?;
     if process.run_as_non_root && identity.uid == 0 {
-        return Err(Failure::refused("container has runAsNonRoot and image will run as root"));
+        let message = "container has runAsNonRoot and image will run as root".to_owned();
+        return Err(Failure { kind: FailureKind::RootForbidden, message });
     }
     Ok(identity)
 }
 
-fn connect_streams(
-    stdio: Stdio,
-    report: BorrowedFd<'_>,
-    console: bool,
-) -> Result<(), Failure> {
+fn connect_streams(stdio: Stdio, report: BorrowedFd<'_>, console: bool) -> Result<(), Failure> {
     let failed = |errno: Errno| Failure::step("connect standard streams", errno);
     match stdio {
         Stdio::Pipes { stdin, stdout, stderr } => {

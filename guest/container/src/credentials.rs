@@ -75,10 +75,7 @@ fn set_capabilities(set: CapabilitySet) -> Result<(), Errno> {
     let halves = [set.bits() as u32, (set.bits() >> 32) as u32];
     let data =
         halves.map(|half| CapabilityData { effective: half, permitted: half, inheritable: 0 });
-    call(
-        libc::SYS_capset,
-        [&raw const header as libc::c_long, data.as_ptr() as libc::c_long, 0],
-    )
+    call(libc::SYS_capset, [&raw const header as libc::c_long, data.as_ptr() as libc::c_long, 0])
 }
 
 fn prctl(option: i32, value: libc::c_long) -> Result<(), Errno> {

@@ -158,7 +158,8 @@ fn report_sockets() -> Result<(OwnedFd, OwnedFd), Error> {
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
             .map_err(Error::Socket)?;
-    rustix::io::ioctl_fionbio(&ours, true).map_err(|e| Error::Socket(nix::Error::from_raw(e.raw_os_error())))?;
+    rustix::io::ioctl_fionbio(&ours, true)
+        .map_err(|e| Error::Socket(nix::Error::from_raw(e.raw_os_error())))?;
     Ok((ours, theirs))
 }
 
@@ -176,7 +177,9 @@ fn fork_into(
     match namespace {
         Namespace::Inherit => {}
         // SAFETY: NEWPID changes nothing for this process, only for children forked later.
-        Namespace::New => unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.map_err(Error::PidNamespace)?,
+        Namespace::New => {
+            unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.map_err(Error::PidNamespace)?
+        }
         Namespace::Join(descriptor) => join_pid(descriptor)?,
     }
     // SAFETY: the C library's fork keeps its allocator usable in the child; the child runs only `run_child`, which
@@ -204,10 +207,7 @@ fn join_pid(namespace: &OwnedFd) -> Result<(), Error> {
         .map_err(Error::PidNamespace)
 }
 
-fn run_child(
-    report: BorrowedFd<'_>,
-    body: impl FnOnce() -> Result<Infallible, Failure>,
-) -> ! {
+fn run_child(report: BorrowedFd<'_>, body: impl FnOnce() -> Result<Infallible, Failure>) -> ! {
     let failure = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Err(failure)) => failure,
         Ok(Ok(never)) => match never {},

@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use crate::report::{Failure, FailureKind, describe};
 
 /// PATH of processes whose image and specification set none.
-pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Replaces this process by `args` with `env`; returns only with the reason why not.
 pub(crate) fn execute(args: &[String], env: &[String]) -> Result<Infallible, Failure> {
@@ -86,7 +87,7 @@ fn explain(name: &str, errno: Errno) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn programs_are_found_on_the_path_in_order() {
@@ -112,10 +113,17 @@ mod tests {
                 "exec: \"/no/such\": stat /no/such: no such file or directory",
             ),
             ("/etc", FailureKind::PermissionDenied, "exec: \"/etc\": is a directory"),
-            ("/etc/passwd", FailureKind::PermissionDenied, "exec: \"/etc/passwd\": permission denied"),
+            (
+                "/etc/passwd",
+                FailureKind::PermissionDenied,
+                "exec: \"/etc/passwd\": permission denied",
+            ),
         ];
         for (name, kind, message) in cases {
-            assert_eq!(find(name, "/usr/bin").unwrap_err(), Failure { kind, message: message.into() });
+            assert_eq!(
+                find(name, "/usr/bin").unwrap_err(),
+                Failure { kind, message: message.into() }
+            );
         }
     }
 }

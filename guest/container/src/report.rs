@@ -24,6 +24,8 @@ pub enum FailureKind {
     NotFound,
     /// The program may not be executed.
     PermissionDenied,
+    /// The user is root, which the specification forbids.
+    RootForbidden,
     /// The specification asks for something that must not or cannot be.
     Refused,
     /// The system failed at a step of the set-up.
@@ -84,8 +86,7 @@ pub(crate) fn receive(socket: impl AsFd) -> Result<Message, Errno> {
     let mut control = nix::cmsg_space!([RawFd; 1]);
     let mut data = [IoSliceMut::new(&mut buffer)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let received =
-        recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut data, Some(&mut control), flags)?;
+    let received = recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut data, Some(&mut control), flags)?;
     let length = received.bytes;
     let mut descriptor = None;
     for message in received.cmsgs()? {
@@ -113,6 +114,7 @@ fn encode_kind(kind: FailureKind) -> u8 {
     match kind {
         FailureKind::NotFound => b'n',
         FailureKind::PermissionDenied => b'p',
+        FailureKind::RootForbidden => b'0',
         FailureKind::Refused => b'r',
         FailureKind::Setup => b's',
     }
@@ -122,6 +124,7 @@ fn decode_kind(tag: u8) -> FailureKind {
     match tag {
         b'n' => FailureKind::NotFound,
         b'p' => FailureKind::PermissionDenied,
+        b'0' => FailureKind::RootForbidden,
         b'r' => FailureKind::Refused,
         _ => FailureKind::Setup,
     }

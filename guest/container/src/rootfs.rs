@@ -54,11 +54,8 @@ const DEVICE_LINKS: [(&str, &str); 6] = [
 /// Mounts everything of `spec` and enters it. The calling process must own a mount namespace of its own, and its
 /// cgroup namespace must already be the container's.
 pub(crate) fn enter(spec: &Spec) -> Result<(), Failure> {
-    rustix::mount::mount_change(
-        "/",
-        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
-    )
-    .map_err(|e| Failure::step("make mounts private", e))?;
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(|e| Failure::step("make mounts private", e))?;
     let root = mount_root(&spec.root).map_err(|e| Failure::step("mount the root", e))?;
     mount_kernel_views(root.as_fd(), spec.privileged)?;
     mount_devices(root.as_fd(), spec).map_err(|e| Failure::step("populate /dev", e))?;
@@ -71,7 +68,8 @@ pub(crate) fn enter(spec: &Spec) -> Result<(), Failure> {
         hide_kernel_paths()?;
     }
     if spec.root.read_only {
-        let root = files::open_path(Path::new("/")).map_err(|e| Failure::step("open the root", e))?;
+        let root =
+            files::open_path(Path::new("/")).map_err(|e| Failure::step("open the root", e))?;
         mounts::restrict(&root, Attributes::MOUNT_ATTR_RDONLY, false)
             .map_err(|e| Failure::step("make the root read-only", e))?;
     }
@@ -102,20 +100,16 @@ fn overlay_options(root: &Root) -> Option<CString> {
         layers.push(layer);
     }
     let (upper, work) = (root.upper.to_str()?, root.work.to_str()?);
-    let text =
-        format!("lowerdir={},upperdir={upper},workdir={work},volatile", layers.join(":"));
+    let text = format!("lowerdir={},upperdir={upper},workdir={work},volatile", layers.join(":"));
     CString::new(text).ok()
 }
 
 fn mount_kernel_views(root: BorrowedFd<'_>, privileged: bool) -> Result<(), Failure> {
     let plain = mounts::data_only();
-    let guarded =
-        if privileged { plain } else { plain | Attributes::MOUNT_ATTR_RDONLY };
-    for (kind, path, attributes) in [
-        ("proc", "proc", plain),
-        ("sysfs", "sys", guarded),
-        ("cgroup2", "sys/fs/cgroup", guarded),
-    ] {
+    let guarded = if privileged { plain } else { plain | Attributes::MOUNT_ATTR_RDONLY };
+    for (kind, path, attributes) in
+        [("proc", "proc", plain), ("sysfs", "sys", guarded), ("cgroup2", "sys/fs/cgroup", guarded)]
+    {
         mount_new(root, kind, path, &[], attributes)
             .map_err(|e| Failure::step(&format!("mount /{path}"), e))?;
     }

@@ -76,10 +76,7 @@ const DENIED: &[(&[libc::c_long], &[&str])] = &[
     (&[libc::SYS_bpf], &["SYS_ADMIN", "BPF"]),
     (&[libc::SYS_perf_event_open], &["SYS_ADMIN", "PERFMON"]),
     (&[libc::SYS_open_by_handle_at], &["DAC_READ_SEARCH"]),
-    (
-        &[libc::SYS_delete_module, libc::SYS_init_module, libc::SYS_finit_module],
-        &["SYS_MODULE"],
-    ),
+    (&[libc::SYS_delete_module, libc::SYS_init_module, libc::SYS_finit_module], &["SYS_MODULE"]),
     (&[libc::SYS_acct], &["SYS_PACCT"]),
     (&[libc::SYS_reboot], &["SYS_BOOT"]),
     (&[libc::SYS_iopl, libc::SYS_ioperm], &["SYS_RAWIO"]),
