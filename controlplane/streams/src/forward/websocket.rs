@@ -44,14 +44,6 @@ pub(super) async fn serve<T>(
         connections.push(connection);
     }
     drop(outgoing);
-    tokio::spawn(async move {
-        for connection in connections {
-            if to.send(connection).await.is_err() {
-                return;
-            }
-        }
-        // The list of connections ends here for the caller; the connections go on.
-    });
     let reader = async move {
         while let Some(Ok(message)) = source.next().await {
             let Some((channel, data)) = decode(coding, message) else { continue };
@@ -65,6 +57,10 @@ pub(super) async fn serve<T>(
         }
     };
     tokio::spawn(async move {
+        for connection in connections {
+            // A caller that does not want it drops it, which ends it.
+            let _ = to.send(connection).await;
+        }
         let reader = tokio::spawn(reader);
         let abort = reader.abort_handle();
         let writer = async {
@@ -89,6 +85,8 @@ pub(super) async fn serve<T>(
         abort.abort();
         tasks.shutdown().await;
         closed.cancel();
+        // Only now does the caller see the end of the connections.
+        drop(to);
     });
 }
 

@@ -237,7 +237,7 @@ impl Decoder {
         fin: bool,
         mut body: Bytes,
     ) -> Result<Option<Frame>, FrameError> {
-        let mut word = |body: &mut Bytes| body.try_get_u32().map_err(|_| FrameError::TooShort);
+        let word = |body: &mut Bytes| body.try_get_u32().map_err(|_| FrameError::TooShort);
         Ok(Some(match kind {
             1 => {
                 let id = word(&mut body)? & ID_MASK;
