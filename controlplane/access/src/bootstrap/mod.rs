@@ -1,23 +1,65 @@
 //! The objects that a new cluster starts with.
 
-use std::time::Duration;
+mod bindings;
+mod roles;
+mod token;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+pub use token::bootstrap_token;
 
 /// Everything that must exist, in an order that can be created one by one. Create what is missing; leave the rest.
 #[must_use]
 pub fn default_objects() -> Vec<Value> {
-    todo!()
+    let mut objects: Vec<Value> =
+        ["default", "kube-system", "kube-public", "kube-node-lease"].map(namespace).into();
+    objects.push(priority_class(
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ));
+    objects.push(priority_class(
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ));
+    objects.extend(roles::cluster_roles());
+    objects.extend(bindings::cluster_role_bindings());
+    objects.extend(roles::roles());
+    objects.extend(bindings::role_bindings());
+    objects
+}
+
+fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+        "spec": {"finalizers": ["kubernetes"]}})
+}
+
+fn priority_class(name: &str, value: i64, description: &str) -> Value {
+    json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+        "value": value, "globalDefault": false, "description": description,
+        "preemptionPolicy": "PreemptLowerPriority"})
+}
+
+/// Metadata of roles and bindings that every start may repair, as upstream marks them.
+fn managed(name: &str) -> Value {
+    json!({"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
+        "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}})
 }
 
 /// `kube-public/cluster-info`: where a joining node finds the server and its CA.
 #[must_use]
-pub fn cluster_info(_server_url: &str, _ca_pem: &str) -> Value {
-    todo!()
+pub fn cluster_info(server_url: &str, ca_pem: &str) -> Value {
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    let server = json!(server_url);
+    let ca = BASE64_STANDARD.encode(ca_pem);
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\nclusters:\n- name: \"\"\n  cluster:\n    certificate-authority-data: {ca}\n    \
+         server: {server}\ncontexts: null\ncurrent-context: \"\"\nusers: null\n"
+    );
+    json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "cluster-info", "namespace": "kube-public"}, "data": {"kubeconfig": kubeconfig}})
 }
 
-/// A new bootstrap token (`abcdef.0123456789abcdef`) and its Secret in kube-system; `ttl` `None`: it never expires.
-#[must_use]
-pub fn bootstrap_token(_ttl: Option<Duration>) -> (String, Value) {
-    todo!()
-}
+#[cfg(test)]
+mod tests;

@@ -191,6 +191,30 @@ pub fn recognize_csr(request: &Value) -> Vec<&'static str> {
     }
 }
 
+/// Why a kubelet's serving certificate may not bear the names it asks for; `None`: each is the node's name or one of
+/// `status.addresses` of its Node. Without this a node could ask for a certificate of the API server.
+#[must_use]
+pub fn refuse_csr_hosts(request: &Value, node: &Value) -> Option<String> {
+    let asked = match decode_request(request) {
+        Ok(asked) => asked,
+        Err(reason) => return Some(reason),
+    };
+    if asked.common_name.strip_prefix(names::NODE_PREFIX) != Some(api::meta::name(node)) {
+        return Some("subject common name is not the node's".to_owned());
+    }
+    let addresses = node["status"]["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_own = |host: &str| {
+        host == api::meta::name(node)
+            || addresses.iter().any(|address| address["address"].as_str() == Some(host))
+    };
+    let is_refused = |host: &&String| !is_own(host) || super::FIXED_SANS.contains(&host.as_str());
+    asked
+        .hosts
+        .iter()
+        .find(is_refused)
+        .map(|host| format!("{host:?} is not an address of the node"))
+}
+
 pub(super) fn sign(
     ca: &Ca,
     csr_pem: &str,

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-pub use csr::{recognize_csr, refuse_csr};
+pub use csr::{recognize_csr, refuse_csr, refuse_csr_hosts};
 use issue::{Ca, Subject};
 pub use tls::{client_tls_config, server_tls_config};
 

@@ -123,6 +123,23 @@ fn built_in_signers_refuse_what_upstream_refuses() {
 }
 
 #[test]
+fn a_serving_certificate_bears_only_the_nodes_own_names() {
+    let node = json!({"metadata": {"name": "a"}, "status": {"addresses": [
+        {"type": "InternalIP", "address": "10.88.0.11"}, {"type": "Hostname", "address": "localhost"}]}});
+    let asks = |sans: &[&str]| {
+        let pem = csr("system:node:a", "system:nodes", sans);
+        refuse_csr_hosts(
+            &request("kubernetes.io/kubelet-serving", "system:node:a", &[], &pem),
+            &node,
+        )
+    };
+    assert_eq!(asks(&["a", "10.88.0.11"]), None);
+    for foreign in ["kubernetes.default.svc", "10.88.0.12", "localhost", "b"] {
+        assert!(asks(&["a", foreign]).is_some(), "{foreign}");
+    }
+}
+
+#[test]
 fn the_two_tls_ends_shake_hands_with_and_without_a_client_certificate() {
     let dir = tempfile::tempdir().unwrap();
     let pki = Pki::load_or_create(dir.path(), &[]).unwrap();
