@@ -1,9 +1,10 @@
 //! One HTTP request from its first byte to its answer: identity, audit id, log line, metrics.
 
-use std::{convert::Infallible, sync::Arc, time::Instant};
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use access::{User, authn};
 use api::Status;
+use futures::FutureExt;
 use http::{HeaderValue, Method, Request};
 use hyper::body::Incoming;
 use tracing::Instrument;
@@ -11,7 +12,7 @@ use tracing::Instrument;
 use super::{dispatch, paths};
 use crate::{
     app::App,
-    metrics,
+    errors, metrics,
     query::Query,
     respond::{self, Reply},
     route::{self, Route, Target},
@@ -47,7 +48,13 @@ pub async fn handle(
         name = %seen.target.name,
     );
     let guard = (!seen.long).then(|| app.metrics.inflight(seen.method != Method::GET));
-    let mut reply = match answer(app.clone(), certificate, request, &seen).instrument(span).await {
+    // A panic is a bug of ours; it ends this request only.
+    let answered = AssertUnwindSafe(answer(app.clone(), certificate, request, &seen))
+        .catch_unwind()
+        .instrument(span)
+        .await
+        .unwrap_or_else(|_| Err(errors::internal("the handler of this request panicked")));
+    let mut reply = match answered {
         Ok(reply) => reply,
         Err(status) => respond::status(&status),
     };
