@@ -37,9 +37,9 @@ pub fn conditions(facts: &Facts<'_>, old: &[PodCondition], now: Timestamp) -> Ve
         containers_ready,
         plain("PodScheduled", true),
     ];
-    let foreign = old.iter().filter(|condition| {
-        verdicts.iter().all(|verdict| verdict.kind != condition.type_)
-    });
+    let foreign = old
+        .iter()
+        .filter(|condition| verdicts.iter().all(|verdict| verdict.kind != condition.type_));
     verdicts
         .iter()
         .map(|verdict| to_condition(verdict, facts.generation, old, now))
@@ -100,7 +100,12 @@ fn pod_ready(facts: &Facts<'_>, old: &[PodCondition], containers: &Verdict) -> V
         .gates
         .iter()
         .filter(|gate| !is_true(gate))
-        .map(|gate| format!("corresponding condition of pod readiness gate \"{}\" does not exist.", gate.condition_type))
+        .map(|gate| {
+            format!(
+                "corresponding condition of pod readiness gate \"{}\" does not exist.",
+                gate.condition_type
+            )
+        })
         .collect();
     if missing.is_empty() {
         return plain("Ready", true);

@@ -36,12 +36,22 @@ pub enum Run {
     /// Not started in this VM yet.
     Waiting,
     /// Could not be created for lack of something (`CreateContainerConfigError`).
-    Rejected { reason: String, message: String, retry_at: Timestamp },
+    Rejected {
+        reason: String,
+        message: String,
+        retry_at: Timestamp,
+    },
     Starting,
-    Running { since: Timestamp, post_start_in_flight: bool },
+    Running {
+        since: Timestamp,
+        post_start_in_flight: bool,
+    },
     Stopping(Stopping),
     /// Ended; `ContainerState::exit` says how.
-    Done { restart_at: Option<Timestamp>, said_backoff: bool },
+    Done {
+        restart_at: Option<Timestamp>,
+        said_backoff: bool,
+    },
 }
 
 /// A container on its way down.
@@ -124,7 +134,12 @@ impl ContainerState {
 impl Exit {
     /// The end of a container whose VM died under it.
     #[must_use]
-    pub fn of_dead_vm(attempt: u32, started: Option<Timestamp>, finished: Timestamp, message: &str) -> Self {
+    pub fn of_dead_vm(
+        attempt: u32,
+        started: Option<Timestamp>,
+        finished: Timestamp,
+        message: &str,
+    ) -> Self {
         let message = message.to_owned();
         Self { code: 137, signal: 9, reason: "Error".into(), message, started, finished, attempt }
     }

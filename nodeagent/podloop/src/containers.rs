@@ -24,7 +24,12 @@ enum Wave {
 }
 
 impl Machine {
-    pub(crate) fn take_in_container(&mut self, event: Event, now: Timestamp, actions: &mut Vec<Action>) {
+    pub(crate) fn take_in_container(
+        &mut self,
+        event: Event,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
         match event {
             Event::ContainerRunning { container, attempt, at } => {
                 self.note_running(container, attempt, at, actions);
@@ -95,6 +100,11 @@ impl Machine {
         let plan = &self.plan.containers[container];
         let state = &mut self.state.containers[container];
         let attempt = state.attempt();
+        if state.run == Run::Starting && exit.reason != "StartError" {
+            // It ended before the answer to its start was read.
+            let message = format!("Started container {}", plan.name);
+            actions.push(say("Started", message, Some(container)));
+        }
         let restarts = plan.restarts_after(exit.code) && self.state.ending.is_none();
         let restart_at = restarts.then(|| state.restart_backoff.due(exit.finished));
         state.completed = plan.role == Role::Init && exit.code == 0;
@@ -194,14 +204,12 @@ impl Machine {
     /// Every main container has ended for good, or an init container has failed for good.
     fn check_completion(&mut self) {
         let containers = || self.plan.containers.iter().zip(&self.state.containers);
-        let over = |state: &crate::ContainerState| {
-            matches!(state.run, Run::Done { restart_at: None, .. })
-        };
+        let over =
+            |state: &crate::ContainerState| matches!(state.run, Run::Done { restart_at: None, .. });
         let init_failed = containers()
             .any(|(plan, state)| plan.role == Role::Init && over(state) && !state.completed);
-        let mains_over = containers()
-            .filter(|(plan, _)| plan.role == Role::Main)
-            .all(|(_, state)| over(state));
+        let mains_over =
+            containers().filter(|(plan, _)| plan.role == Role::Main).all(|(_, state)| over(state));
         if init_failed || mains_over {
             let grace_seconds = self.plan.grace_seconds;
             self.state.ending = Some(Ending { grace_seconds, failure: None });
@@ -213,7 +221,9 @@ impl Machine {
         for index in 0..self.plan.containers.len() {
             let role = self.plan.containers[index].role;
             let wanted = match role {
-                Role::Init => !blocked && !self.state.containers[index].completed && !self.state.initialized,
+                Role::Init => {
+                    !blocked && !self.state.containers[index].completed && !self.state.initialized
+                }
                 Role::Sidecar | Role::Main => !blocked,
             };
             if wanted {
@@ -301,7 +311,13 @@ impl Machine {
     }
 
     /// Begins the stop of the wave's containers; says whether any is still up.
-    fn stop_wave(&mut self, wave: Wave, grace: i64, now: Timestamp, actions: &mut Vec<Action>) -> bool {
+    fn stop_wave(
+        &mut self,
+        wave: Wave,
+        grace: i64,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) -> bool {
         let mut up: Vec<usize> = (0..self.plan.containers.len())
             .filter(|index| self.state.containers[*index].is_active())
             .filter(|index| {

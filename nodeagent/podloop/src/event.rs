@@ -10,53 +10,125 @@ use crate::container::Exit;
 pub enum Event {
     /// Time passed; the machine looks at its deadlines.
     Tick,
-    ImageReady { container: usize, image: PulledImage },
-    ImageFailed { container: usize, failure: PullFailure },
-    NetworkReady { address: String },
-    NetworkFailed { message: String },
+    ImageReady {
+        container: usize,
+        image: PulledImage,
+    },
+    ImageFailed {
+        container: usize,
+        failure: PullFailure,
+    },
+    NetworkReady {
+        address: String,
+    },
+    NetworkFailed {
+        message: String,
+    },
     VolumesReady,
-    VolumesFailed { message: String },
+    VolumesFailed {
+        message: String,
+    },
     /// A referenced configMap, secret or service changed: what failed for lack of it may be tried again.
     ObjectsChanged,
     /// The guest's PID 1 called.
     VmReady,
-    VmFailed { message: String },
-    Configured { boot_id: String },
-    ConfigureFailed { message: String },
-    ContainerRunning { container: usize, attempt: u32, at: Timestamp },
+    VmFailed {
+        message: String,
+    },
+    Configured {
+        boot_id: String,
+    },
+    ConfigureFailed {
+        message: String,
+    },
+    ContainerRunning {
+        container: usize,
+        attempt: u32,
+        at: Timestamp,
+    },
     /// Environment or security settings could not be made: nothing was created.
-    ContainerRejected { container: usize, attempt: u32, reason: String, message: String },
+    ContainerRejected {
+        container: usize,
+        attempt: u32,
+        reason: String,
+        message: String,
+    },
     /// The guest could not execute the process.
-    ContainerNotStarted { container: usize, attempt: u32, exit: Exit },
-    ContainerExited { container: usize, attempt: u32, exit: Exit },
-    HookDone { container: usize, attempt: u32, hook: Hook, result: HookResult },
-    Probed { container: usize, attempt: u32, kind: ProbeKind, outcome: ProbeOutcome },
+    ContainerNotStarted {
+        container: usize,
+        attempt: u32,
+        exit: Exit,
+    },
+    ContainerExited {
+        container: usize,
+        attempt: u32,
+        exit: Exit,
+    },
+    HookDone {
+        container: usize,
+        attempt: u32,
+        hook: Hook,
+        result: HookResult,
+    },
+    Probed {
+        container: usize,
+        attempt: u32,
+        kind: ProbeKind,
+        outcome: ProbeOutcome,
+    },
     /// The guest has told every present state (after a re-adoption).
     GuestSynced,
-    VmExited { message: String },
+    VmExited {
+        message: String,
+    },
     /// The API object has a deletion timestamp.
-    Deleted { grace_seconds: i64 },
+    Deleted {
+        grace_seconds: i64,
+    },
     /// The kubelet itself ends the pod (eviction, deadline of the node).
-    Evicted { reason: String, message: String },
+    Evicted {
+        reason: String,
+        message: String,
+    },
     Released,
 }
 
 /// Something the pod's task must do. Each is answered by one event, except `Record` and `Forget`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    PullImage { container: usize },
+    PullImage {
+        container: usize,
+    },
     AttachNetwork,
     ResolveVolumes,
     LaunchVm,
     /// `Configure` and `WriteVolume` in the guest.
     Configure,
-    StartContainer { container: usize, attempt: u32 },
-    RunHook { container: usize, attempt: u32, hook: Hook },
+    StartContainer {
+        container: usize,
+        attempt: u32,
+    },
+    RunHook {
+        container: usize,
+        attempt: u32,
+        hook: Hook,
+    },
     /// `kill` is SIGKILL, else the container's stop signal.
-    Signal { container: usize, attempt: u32, kill: bool },
-    Probe { container: usize, attempt: u32, kind: ProbeKind },
+    Signal {
+        container: usize,
+        attempt: u32,
+        kill: bool,
+    },
+    Probe {
+        container: usize,
+        attempt: u32,
+        kind: ProbeKind,
+    },
     /// The guest may drop an exited container and its writable layer.
-    Forget { container: usize, attempt: u32 },
+    Forget {
+        container: usize,
+        attempt: u32,
+    },
     ShutdownVm,
     /// Gives back address, scratch disk and records.
     Release,

@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod conditions;
 pub mod container;
+mod containers;
 pub mod event;
 pub mod machine;
 pub mod plan;
@@ -13,7 +14,6 @@ pub mod quantity;
 pub mod refuse;
 pub mod spec;
 pub mod status;
-mod containers;
 
 pub use container::{ContainerState, Exit, Run};
 pub use event::{Action, Event, Hook, HookResult, ProbeKind, ProbeOutcome, PullFailure, Record};

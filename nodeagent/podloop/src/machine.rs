@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::backoff::Backoff;
 use crate::container::{ContainerState, Exit, ImageState, Run};
 use crate::event::{Action, Event, PullFailure, PulledImage, Record};
-use crate::plan::{PodPlan, PullPolicy, RestartPolicy, Role};
+use crate::plan::{PodPlan, RestartPolicy, Role};
 use crate::probe;
 
 /// A failed attach or volume is tried again after this long, unless something it needs changes before.
@@ -144,10 +144,36 @@ impl Machine {
                 Run::Waiting | Run::Rejected { .. } | Run::Starting | Run::Done { .. } => {}
             }
         }
-        if state.sandbox == Sandbox::Releasing {
-            state.sandbox = Sandbox::Gone;
+        match state.sandbox {
+            Sandbox::Releasing => state.sandbox = Sandbox::Gone,
+            // The tap went with the agent: network and volumes are asked for anew.
+            Sandbox::Preparing => (state.network, state.volumes) = (Need::NotYet, Need::NotYet),
+            Sandbox::Launching
+            | Sandbox::Configuring
+            | Sandbox::Running
+            | Sandbox::ShuttingDown
+            | Sandbox::Gone
+            | Sandbox::Released => {}
         }
         Some(Self { plan, state })
+    }
+
+    /// Continues the numbering of a pod that ran on this node before it lost its memory (a reboot).
+    pub fn seed_restarts(&mut self, pod: &k8s_openapi::api::core::v1::Pod, now: Timestamp) {
+        let status = pod.status.clone().unwrap_or_default();
+        let statuses = status.init_container_statuses.into_iter().chain(status.container_statuses);
+        for old in statuses.flatten().filter(|status| status.container_id.is_some()) {
+            let Some(index) = self.plan.index_of(&old.name) else { continue };
+            let attempt = u32::try_from(old.restart_count).unwrap_or(0);
+            let mut exit = Exit::of_dead_vm(attempt, None, now, "the node has restarted");
+            exit.reason = "ContainerStatusUnknown".into();
+            let container = &mut self.state.containers[index];
+            container.next_attempt = attempt + 1;
+            container.exit = Some(exit);
+        }
+        if let Some(start) = status.start_time {
+            self.state.start_time = start.0;
+        }
     }
 
     /// Takes one event in and says what to do now.
@@ -340,9 +366,10 @@ impl Machine {
 
     fn fail_pod_by_vm(&mut self, message: &str) {
         // Containers that ended tell the phase themselves; one that never ran cannot.
-        let untold = self.plan.containers.iter().zip(&self.state.containers).any(|(plan, state)| {
-            plan.role == Role::Main && !matches!(state.run, Run::Done { .. })
-        });
+        let untold =
+            self.plan.containers.iter().zip(&self.state.containers).any(|(plan, state)| {
+                plan.role == Role::Main && !matches!(state.run, Run::Done { .. })
+            });
         let failure = untold.then(|| Failure {
             reason: "VirtualMachineEnded".into(),
             message: format!("the pod's virtual machine ended: {message}"),
@@ -444,10 +471,6 @@ impl Machine {
             ImageState::Pulling | ImageState::Ready(_) => return,
         }
         state.image = ImageState::Pulling;
-        if plan.pull_policy == PullPolicy::Always {
-            let message = format!("Pulling image \"{}\"", plan.image);
-            actions.push(say("Pulling", message, Some(index)));
-        }
         actions.push(Action::PullImage { container: index });
     }
 
@@ -507,7 +530,11 @@ fn image_deadline(container: &ContainerState) -> Option<Timestamp> {
         return None;
     };
     let shown = *at + SignedDuration::from_secs(SHOW_FAILURE_SECONDS);
-    if *said_backoff { *retry_at } else { Some(retry_at.map_or(shown, |retry| retry.min(shown))).filter(|_| retry_at.is_some()) }
+    if *said_backoff {
+        *retry_at
+    } else {
+        Some(retry_at.map_or(shown, |retry| retry.min(shown))).filter(|_| retry_at.is_some())
+    }
 }
 
 fn take_need(need: &mut Need, now: Timestamp) -> bool {

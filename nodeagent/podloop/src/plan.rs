@@ -72,7 +72,8 @@ impl PodPlan {
     #[must_use]
     pub fn new(pod: &Pod) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
-        let restart = restart_policy(spec.restart_policy.as_deref()).unwrap_or(RestartPolicy::Always);
+        let restart =
+            restart_policy(spec.restart_policy.as_deref()).unwrap_or(RestartPolicy::Always);
         let inits = spec.init_containers.as_deref().unwrap_or_default().iter();
         let containers = inits
             .map(|container| plan_init(container, restart))

@@ -44,8 +44,7 @@ impl Probes {
     /// The readiness probe says yes, or there is none.
     #[must_use]
     pub fn is_ready(&self, plan: &ContainerPlan) -> bool {
-        self.is_started(plan)
-            && (plan.readiness.is_none() || self.readiness.verdict == Some(true))
+        self.is_started(plan) && (plan.readiness.is_none() || self.readiness.verdict == Some(true))
     }
 }
 

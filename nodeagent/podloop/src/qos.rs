@@ -42,7 +42,8 @@ fn classify(all: &[&ResourceRequirements]) -> &'static str {
         names.iter().all(|name| {
             let limit = positive(resources, name, true);
             // An absent request defaults to the limit.
-            limit.is_some() && positive(resources, name, false).is_none_or(|request| Some(request) == limit)
+            limit.is_some()
+                && positive(resources, name, false).is_none_or(|request| Some(request) == limit)
         })
     });
     if guaranteed { "Guaranteed" } else { "Burstable" }

@@ -6,7 +6,9 @@ pub fn milli(text: &str) -> Option<i64> {
     let text = text.trim();
     let end = text
         .char_indices()
-        .find(|(at, c)| !(c.is_ascii_digit() || *c == '.' || (*at == 0 && (*c == '-' || *c == '+'))))
+        .find(|(at, c)| {
+            !(c.is_ascii_digit() || *c == '.' || (*at == 0 && (*c == '-' || *c == '+')))
+        })
         .map_or(text.len(), |(at, _)| at);
     let (number, suffix) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));

@@ -16,7 +16,9 @@ pub fn refuse(pod: &Pod) -> Option<Failure> {
 fn refuse_host_access(spec: &PodSpec) -> Option<Failure> {
     let advice = "every pod has its own kernel here, so there is no host namespace to join";
     if spec.host_network == Some(true) {
-        let text = format!("hostNetwork is not supported: {advice}; remove spec.hostNetwork and use a Service of type NodePort");
+        let text = format!(
+            "hostNetwork is not supported: {advice}; remove spec.hostNetwork and use a Service of type NodePort"
+        );
         return Some(failure("HostNetworkUnsupported", text));
     }
     if spec.host_pid == Some(true) {
@@ -47,8 +49,8 @@ fn refuse_volume(volume: &Volume) -> Option<Failure> {
         || volume.projected.is_some()
         || volume.downward_api.is_some();
     let empty_dir = volume.empty_dir.as_ref();
-    let memory_or_disk = empty_dir
-        .is_some_and(|dir| matches!(dir.medium.as_deref(), None | Some("" | "Memory")));
+    let memory_or_disk =
+        empty_dir.is_some_and(|dir| matches!(dir.medium.as_deref(), None | Some("" | "Memory")));
     if known || memory_or_disk {
         return None;
     }

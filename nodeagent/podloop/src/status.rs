@@ -138,9 +138,9 @@ fn container_status(
         started: Some(started),
         restart_count: i32::try_from(state.attempt()).unwrap_or(i32::MAX),
         state: Some(api_state),
-        last_state: Some(last.map_or_else(ApiState::default, |exit| {
-            terminated(&machine.plan.uid, plan, exit)
-        })),
+        last_state: Some(
+            last.map_or_else(ApiState::default, |exit| terminated(&machine.plan.uid, plan, exit)),
+        ),
         ..ContainerStatus::default()
     }
 }
@@ -171,8 +171,11 @@ fn api_state(
         Run::Rejected { reason, message, .. } => (waiting(reason, Some(message.clone())), false),
         Run::Starting | Run::Waiting => (waiting_to_start(machine, state, plan, now), false),
         Run::Done { restart_at, .. } => {
-            let Some(exit) = &state.exit else { return (waiting("ContainerCreating", None), false) };
-            let coming_back = restart_at.is_some_and(|at| at > now) && machine.state.ending.is_none();
+            let Some(exit) = &state.exit else {
+                return (waiting("ContainerCreating", None), false);
+            };
+            let coming_back =
+                restart_at.is_some_and(|at| at > now) && machine.state.ending.is_none();
             if coming_back {
                 (waiting_for_restart(machine, index, plan, exit, now), false)
             } else {

@@ -132,8 +132,11 @@ fn variable_value(
     services: &BTreeMap<String, String>,
 ) -> Result<Option<String>, Rejection> {
     let Some(from) = &variable.value_from else {
-        let known: BTreeMap<&str, &str> =
-            services.iter().chain(own).map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let known: BTreeMap<&str, &str> = services
+            .iter()
+            .chain(own)
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         return Ok(Some(expand(variable.value.as_deref().unwrap_or_default(), &known)));
     };
     if let Some(field) = &from.field_ref {

@@ -120,19 +120,13 @@ fn default_dir(image: &str) -> String {
     if image.is_empty() { "/".into() } else { image.to_owned() }
 }
 
-fn mounts(
-    container: &Container,
-    env: &[(String, String)],
-) -> Result<Vec<guest::Mount>, Rejection> {
+fn mounts(container: &Container, env: &[(String, String)]) -> Result<Vec<guest::Mount>, Rejection> {
     let variables: BTreeMap<&str, &str> =
         env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     container.volume_mounts.iter().flatten().map(|mount| one_mount(mount, &variables)).collect()
 }
 
-fn one_mount(
-    mount: &VolumeMount,
-    env: &BTreeMap<&str, &str>,
-) -> Result<guest::Mount, Rejection> {
+fn one_mount(mount: &VolumeMount, env: &BTreeMap<&str, &str>) -> Result<guest::Mount, Rejection> {
     let expanded = mount.sub_path_expr.as_ref().map(|text| command::expand(text, env));
     let sub_path = expanded.or_else(|| mount.sub_path.clone()).unwrap_or_default();
     if sub_path.starts_with('/') || sub_path.split('/').any(|part| part == "..") {

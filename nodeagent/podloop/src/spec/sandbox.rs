@@ -55,7 +55,8 @@ pub fn sandbox(pod: &Pod, facts: &NodeFacts, card: &Card, scratch_device: &str) 
 #[must_use]
 pub fn hostname(pod: &Pod) -> String {
     let spec = pod.spec.as_ref();
-    let given = spec.and_then(|spec| spec.hostname_override.clone().or_else(|| spec.hostname.clone()));
+    let given =
+        spec.and_then(|spec| spec.hostname_override.clone().or_else(|| spec.hostname.clone()));
     let name = given.filter(|name| !name.is_empty()).or_else(|| pod.metadata.name.clone());
     let mut name = name.unwrap_or_default();
     name.truncate(HOSTNAME_MAX);
@@ -104,7 +105,9 @@ mod tests {
 
     #[test]
     fn disk_names() {
-        for (index, expect) in [(0, "a"), (25, "z"), (26, "aa"), (51, "az"), (52, "ba"), (702, "aaa")] {
+        for (index, expect) in
+            [(0, "a"), (25, "z"), (26, "aa"), (51, "az"), (52, "ba"), (702, "aaa")]
+        {
             assert_eq!(disk_name(index), format!("/dev/vd{expect}"));
         }
     }

@@ -79,8 +79,7 @@ fn pod_cpu_limit(pod: &Pod) -> Option<i64> {
     let add = |a: Option<i64>, b: Option<i64>| Some(a? + b?);
     let larger = |a: Option<i64>, b: Option<i64>| Some(a?.max(b?));
     let containers = spec.containers.iter();
-    let mains =
-        containers.map(|container| of(container.resources.as_ref())).fold(Some(0), add);
+    let mains = containers.map(|container| of(container.resources.as_ref())).fold(Some(0), add);
     let inits = spec.init_containers.iter().flatten();
     inits.map(|container| of(container.resources.as_ref())).fold(mains, |sum, init| {
         // Sidecars run beside the main containers, but init containers before them.

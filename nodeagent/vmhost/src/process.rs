@@ -1,0 +1,111 @@
+//! VMM processes by pidfd: started with exactly the descriptors they may have, watched without polling.
+#![allow(unsafe_code, reason = "pidfd system calls and the child side of fork")]
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+
+use crate::{VmExit, VmmMemory};
+
+/// Makes the child a session leader in its cgroup, with `inherited` (and 0 to 2) left open across exec.
+pub fn prepare_child(command: &mut Command, inherited: Vec<RawFd>, procs: Option<RawFd>) {
+    let child = move || -> io::Result<()> {
+        // SAFETY: setsid and write are async-signal-safe; the pointer is to a static byte.
+        unsafe {
+            libc::setsid();
+            if let Some(procs) = procs
+                && libc::write(procs, c"0".as_ptr().cast(), 1) != 1
+            {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        for fd in &inherited {
+            // SAFETY: fcntl is async-signal-safe and takes no pointer here.
+            if unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) } == -1 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure calls only async-signal-safe functions and allocates nothing.
+    unsafe { command.pre_exec(child) };
+}
+
+/// A descriptor for the process; fails when it does not exist.
+pub fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: plain system call without pointers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, libc::PIDFD_NONBLOCK) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = RawFd::try_from(fd).map_err(|_| io::Error::other("descriptor out of range"))?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Kills by pidfd, so that a recycled pid is never hit.
+pub fn kill(pidfd: &OwnedFd) {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo is allowed by pidfd_send_signal(2).
+    unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, no_info, 0)
+    };
+}
+
+/// Field 22 of /proc/PID/stat.
+#[must_use]
+pub fn start_ticks(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command may hold spaces and parentheses; fields are counted after its last one.
+    let (_, rest) = text.rsplit_once(')')?;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Publishes the end of the process once. Reaps it when it is our child.
+pub fn watch_exit(pidfd: OwnedFd, pid: i32) -> io::Result<watch::Receiver<Option<VmExit>>> {
+    // SAFETY: the OwnedFd moves into the AsyncFd and stays open for as long as it is registered.
+    let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?;
+    let (publish, receiver) = watch::channel(None);
+    tokio::spawn(async move {
+        let message = match pidfd.readable().await {
+            Ok(_) => reap(pidfd.get_ref()),
+            Err(error) => format!("the VMM could not be watched: {error}"),
+        };
+        tracing::info!(vmm.pid = pid, message, "VMM ended");
+        publish.send_replace(Some(VmExit { message }));
+    });
+    Ok(receiver)
+}
+
+fn reap(pidfd: &OwnedFd) -> String {
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    use std::os::fd::AsFd;
+    match waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED) {
+        Ok(WaitStatus::Exited(_, code)) => format!("the VMM exited with code {code}"),
+        Ok(WaitStatus::Signaled(_, signal, _)) => format!("the VMM was killed by {signal}"),
+        Ok(_) | Err(_) => "the VMM has ended".to_owned(),
+    }
+}
+
+/// From /proc/PID/smaps_rollup.
+#[must_use]
+pub fn memory(pid: i32) -> Option<VmmMemory> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let field = |name: &str| -> u64 {
+        let line = text.lines().find(|line| line.starts_with(name));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    };
+    Some(VmmMemory {
+        rss: field("Rss:"),
+        pss: field("Pss:"),
+        private: field("Private_Clean:") + field("Private_Dirty:"),
+        shared: field("Shared_Clean:") + field("Shared_Dirty:"),
+    })
+}
