@@ -1,1 +1,61 @@
-//! The `controllers` crate.
+//! The controllers: each turns what is desired into what exists, one pure `plan` and one thin `apply` at a time.
+//!
+//! All run in one process and share one informer per kind. They talk to the API server only; never to the store.
+
+mod certificates;
+mod deployment;
+mod driver;
+mod endpoints;
+mod error;
+mod garbage;
+mod informers;
+mod namespace;
+mod node;
+mod pods;
+mod replicaset;
+mod serviceaccount;
+
+pub use error::Error;
+pub use informers::Informers;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// What controllers need to know.
+#[derive(Clone)]
+pub struct Config {
+    /// Signs certificates and is published to namespaces.
+    pub pki: Arc<access::pki::Pki>,
+    /// Nodes get a /24 each out of this.
+    pub cluster_cidr: ipnet::Ipv4Net,
+}
+
+/// Runs every controller until shutdown.
+pub async fn run(
+    client: kube::Client,
+    config: Config,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let informers = Informers::start(&client);
+    let recorder = client::Recorder::start(client.clone(), "controller-manager", None);
+    let shared = driver::Shared { client, informers, recorder, shutdown: shutdown.clone() };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(deployment::run(shared.clone()));
+    tasks.spawn(replicaset::run(shared.clone()));
+    tasks.spawn(endpoints::run(shared.clone()));
+    tasks.spawn(node::lifecycle::run(shared.clone()));
+    tasks.spawn(node::ipam::run(shared.clone(), config.cluster_cidr));
+    tasks.spawn(serviceaccount::run(shared.clone(), config.pki.ca_pem().to_owned()));
+    tasks.spawn(namespace::run(shared.clone()));
+    tasks.spawn(certificates::run(shared.clone(), Arc::clone(&config.pki)));
+    tasks.spawn(garbage::run(shared));
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(panicked) = ended {
+            shutdown.cancel();
+            if panicked.is_panic() {
+                std::panic::resume_unwind(panicked.into_panic());
+            }
+        }
+    }
+    Ok(())
+}

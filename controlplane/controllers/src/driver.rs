@@ -1,0 +1,210 @@
+//! Drives reconciliations: one at a time per key, several keys at once, retries with backoff. The one retry policy.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
+
+use client::{Informer, Recorder, Severity};
+use futures::{StreamExt, stream::BoxStream};
+use kube::{Client, Resource};
+use tokio::task::JoinSet;
+use tokio_util::{sync::CancellationToken, time::DelayQueue};
+use tracing::{debug, warn};
+
+use crate::{Error, Informers};
+
+/// Reconciliations of one controller at a time.
+const CONCURRENT_MAX: usize = 16;
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+/// How long an own write may take to come back through a watch.
+const SEEN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What all controllers share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub client: Client,
+    pub informers: Informers,
+    pub recorder: Recorder,
+    pub shutdown: CancellationToken,
+}
+
+impl Shared {
+    /// Records a normal event.
+    pub(crate) fn normal<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        reason: &str,
+        note: &str,
+    ) {
+        self.recorder.record(&object.object_ref(&()), Severity::Normal, reason, note);
+    }
+
+    /// Records a warning.
+    pub(crate) fn warning<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        reason: &str,
+        note: &str,
+    ) {
+        self.recorder.record(&object.object_ref(&()), Severity::Warning, reason, note);
+    }
+}
+
+/// An object to look at. Cluster-scoped ones have an empty namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    pub namespace: String,
+    pub name: String,
+}
+
+/// How a reconciliation ended well: look again after some time, or when something changes.
+pub(crate) type Again = Option<Duration>;
+
+/// Runs a controller until shutdown.
+pub(crate) async fn drive<F, R>(
+    name: &'static str,
+    shared: &Shared,
+    wakes: Vec<BoxStream<'static, Key>>,
+    reconcile: F,
+) where
+    F: Fn(Key) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Again, Error>> + Send + 'static,
+{
+    let mut wakes = futures::stream::select_all(wakes);
+    let reconcile = Arc::new(reconcile);
+    let mut queue = Queue::default();
+    let mut delays: DelayQueue<Key> = DelayQueue::new();
+    let mut running: JoinSet<(Key, Result<Again, Error>)> = JoinSet::new();
+    loop {
+        while running.len() < CONCURRENT_MAX {
+            let Some(key) = queue.start() else { break };
+            let reconcile = Arc::clone(&reconcile);
+            running.spawn(async move {
+                let outcome = reconcile(key.clone()).await;
+                (key, outcome)
+            });
+        }
+        tokio::select! {
+            biased;
+            () = shared.shutdown.cancelled() => return,
+            // Ended ones first: their keys may be waiting again.
+            Some(ended) = running.join_next(), if !running.is_empty() => match ended {
+                Ok((key, outcome)) => {
+                    if let Some(after) = queue.finish(name, &key, outcome) {
+                        delays.insert(key, after);
+                    }
+                }
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_cancelled) => return,
+            },
+            Some(due) = delays.next(), if !delays.is_empty() => queue.add(due.into_inner()),
+            Some(key) = wakes.next() => queue.add(key),
+        }
+    }
+}
+
+/// Keys that wait, run, and failed.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: BTreeSet<Key>,
+    running: BTreeSet<Key>,
+    failures: BTreeMap<Key, u32>,
+}
+
+impl Queue {
+    fn add(&mut self, key: Key) {
+        self.waiting.insert(key);
+    }
+
+    /// The next key that does not run already.
+    fn start(&mut self) -> Option<Key> {
+        let key = self.waiting.iter().find(|key| !self.running.contains(key))?.clone();
+        self.waiting.remove(&key);
+        self.running.insert(key.clone());
+        Some(key)
+    }
+
+    /// Takes the outcome; returns when to look again.
+    fn finish(&mut self, name: &str, key: &Key, outcome: Result<Again, Error>) -> Again {
+        self.running.remove(key);
+        match outcome {
+            Ok(again) => {
+                self.failures.remove(key);
+                again
+            }
+            Err(error) => {
+                let count = self.failures.entry(key.clone()).or_default();
+                *count += 1;
+                let (namespace, object) = (&key.namespace, &key.name);
+                if error.is_conflict() {
+                    debug!(controller = name, namespace, object, "conflict; tries again");
+                } else {
+                    let error = &error as &dyn std::error::Error;
+                    warn!(
+                        controller = name,
+                        namespace,
+                        object,
+                        error,
+                        tries = *count,
+                        "failed; tries again"
+                    );
+                }
+                Some(RETRY_FIRST.saturating_mul(1 << (*count).min(16)).min(RETRY_MAX))
+            }
+        }
+    }
+}
+
+/// Waits until the informer shows one's own write, so that the next plan is not made from the past.
+pub(crate) async fn wait_until<K>(
+    informer: &Informer<K>,
+    test: impl Fn(&Informer<K>) -> bool,
+) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
+    K: serde::de::DeserializeOwned,
+{
+    let mut changes = informer.changes();
+    let seen = async {
+        while !test(informer) {
+            if changes.next().await.is_none() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(SEEN_DEADLINE, seen).await.map_err(|_late| Error::NotSeen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key { namespace: String::new(), name: name.into() }
+    }
+
+    #[test]
+    fn a_key_never_runs_twice_at_once_and_is_not_forgotten() {
+        let mut queue = Queue::default();
+        queue.add(key("a"));
+        assert_eq!(queue.start(), Some(key("a")));
+        queue.add(key("a"));
+        assert_eq!(queue.start(), None, "it runs");
+        assert_eq!(queue.finish("test", &key("a"), Ok(None)), None);
+        assert_eq!(queue.start(), Some(key("a")), "the wake during the run counts");
+    }
+
+    #[test]
+    fn failures_back_off_and_a_success_forgets_them() {
+        let mut queue = Queue::default();
+        let mut fail = || queue.finish("test", &key("a"), Err(Error::NoPodRange));
+        let (first, second) = (fail(), fail());
+        assert!(first < second);
+        assert_eq!(queue.finish("test", &key("a"), Ok(None)), None);
+        assert_eq!(queue.finish("test", &key("a"), Err(Error::NoPodRange)), first);
+    }
+}

@@ -1,0 +1,38 @@
+//! What can go wrong in a reconciliation.
+
+/// A failed step of a controller; the driver tries again with backoff.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("failed to {operation}")]
+    Api { operation: &'static str, source: Box<kube::Error> },
+    #[error("failed to sign a certificate request")]
+    Sign { source: access::pki::Error },
+    #[error("the cluster's address range has no free /24 for another node")]
+    NoPodRange,
+    #[error("its own write did not come back through the watch in time")]
+    NotSeen,
+}
+
+impl Error {
+    /// Wraps a failed API call.
+    pub(crate) fn api(operation: &'static str) -> impl FnOnce(kube::Error) -> Self {
+        move |source| Self::Api { operation, source: Box::new(source) }
+    }
+
+    /// Whether another writer was faster: no news, just another try.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if client::is_conflict(source))
+    }
+}
+
+/// Success if the object was gone already.
+pub(crate) fn ignore_not_found<T>(
+    result: Result<T, kube::Error>,
+) -> Result<Option<T>, kube::Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if client::is_not_found(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,93 @@
+//! One informer per kind, shared by all controllers.
+
+use client::{Change, Informer};
+use futures::{StreamExt, stream::BoxStream};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    certificates::v1::CertificateSigningRequest,
+    coordination::v1::Lease,
+    core::v1::{ConfigMap, Namespace, Node, Pod, Service, ServiceAccount},
+    discovery::v1::EndpointSlice,
+};
+use kube::{Api, Client, Resource, ResourceExt, runtime::watcher};
+
+use crate::driver::Key;
+
+/// The informers.
+#[derive(Debug, Clone)]
+pub struct Informers {
+    pub pods: Informer<Pod>,
+    pub nodes: Informer<Node>,
+    pub leases: Informer<Lease>,
+    pub deployments: Informer<Deployment>,
+    pub replica_sets: Informer<ReplicaSet>,
+    pub services: Informer<Service>,
+    pub slices: Informer<EndpointSlice>,
+    pub namespaces: Informer<Namespace>,
+    pub service_accounts: Informer<ServiceAccount>,
+    /// Only the root CA's copies.
+    pub root_cas: Informer<ConfigMap>,
+    pub requests: Informer<CertificateSigningRequest>,
+}
+
+impl Informers {
+    /// Starts to list and watch.
+    #[must_use]
+    pub fn start(client: &Client) -> Self {
+        let all = watcher::Config::default;
+        let named = |name: &str| all().fields(&format!("metadata.name={name}"));
+        let node_leases = Api::namespaced(client.clone(), "kube-node-lease");
+        Self {
+            pods: Informer::start(Api::all(client.clone()), all()),
+            nodes: Informer::start(Api::all(client.clone()), all()),
+            leases: Informer::start(node_leases, all()),
+            deployments: Informer::start(Api::all(client.clone()), all()),
+            replica_sets: Informer::start(Api::all(client.clone()), all()),
+            services: Informer::start(Api::all(client.clone()), all()),
+            slices: Informer::start(Api::all(client.clone()), all()),
+            namespaces: Informer::start(Api::all(client.clone()), all()),
+            service_accounts: Informer::start(Api::all(client.clone()), all()),
+            root_cas: Informer::start(Api::all(client.clone()), named("kube-root-ca.crt")),
+            requests: Informer::start(Api::all(client.clone()), all()),
+        }
+    }
+}
+
+/// Keys to look at, for each change of a kind. `keys` may name the object itself, its owner, or several.
+pub(crate) fn wakes<K, F>(informer: &Informer<K>, keys: F) -> BoxStream<'static, Key>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
+    K: serde::de::DeserializeOwned,
+    F: Fn(&K) -> Vec<Key> + Send + 'static,
+{
+    let changes = informer.changes();
+    let informer = informer.clone();
+    changes
+        .map(move |change| {
+            futures::stream::iter(match change {
+                Change::Applied(object) | Change::Deleted(object) => keys(&object),
+                Change::Resynced => informer.all().iter().flat_map(|object| keys(object)).collect(),
+            })
+        })
+        .flatten()
+        .boxed()
+}
+
+/// The object's own key.
+pub(crate) fn own_key<K: Resource>(object: &K) -> Key {
+    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+/// The key of the controller that owns an object, if it is of that kind.
+pub(crate) fn owner_key<K: Resource>(object: &K, kind: &str) -> Vec<Key> {
+    let owners = object.owner_references();
+    let controller =
+        owners.iter().find(|owner| owner.controller == Some(true) && owner.kind == kind);
+    let namespace = object.namespace().unwrap_or_default();
+    controller.map(|owner| Key { namespace, name: owner.name.clone() }).into_iter().collect()
+}
+
+/// Whether an object is controlled by the one with that UID.
+pub(crate) fn is_controlled_by<K: Resource>(object: &K, uid: &str) -> bool {
+    object.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.uid == uid)
+}
