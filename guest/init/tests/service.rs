@@ -11,9 +11,9 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use proto::guest::guest_client::GuestClient;
 use proto::guest::{
-    Container, ContainerId, EmptyDir, Event, EventsRequest, ExecInput, ExecStart, Exited, File,
-    Limits, Mount, OutputRequest, Resize, Sandbox, SignalRequest, StatsRequest, Volume,
-    VolumeContents, event, exec_input, exec_output, volume,
+    AttachInput, Container, ContainerId, EmptyDir, Event, EventsRequest, ExecInput, ExecStart,
+    Exited, File, ForwardData, Limits, Mount, OutputRequest, Resize, Sandbox, SignalRequest,
+    StatsRequest, Volume, VolumeContents, attach_input, event, exec_input, exec_output, volume,
 };
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
@@ -428,6 +428,61 @@ async fn unread_output_holds_the_writer() {
     let (exited, text) = guest.run(container).await;
     assert_eq!(exited.exit_code, 0);
     assert_eq!(text.len(), 16 * 65536 + 4);
+}
+
+#[tokio::test]
+async fn attach_reaches_stdin_and_the_terminal() {
+    let Some(mut guest) = start("attach").await else { return };
+    guest.configure(|_| {}).await;
+    for (id, tty) in [("pipe.0", false), ("tty.0", true)] {
+        let mut container =
+            guest.container(id, "read x; echo got $x; test -t 0 && stty size; exit 5");
+        (container.stdin, container.stdin_once, container.tty) = (true, true, tty);
+        guest.client.start_container(container).await.unwrap();
+        let messages = [
+            attach_input::What::Start(ContainerId { id: id.into() }),
+            attach_input::What::Resize(Resize { rows: 40, columns: 120 }),
+            attach_input::What::Stdin("word\n".into()),
+        ]
+        .map(|what| AttachInput { what: Some(what) });
+        let open =
+            futures::StreamExt::chain(futures::stream::iter(messages), futures::stream::pending());
+        let mut replies = guest.client.attach(open).await.unwrap().into_inner();
+        let last = replies.message().await.unwrap().unwrap().what.unwrap();
+        assert_eq!(last, exec_output::What::ExitCode(5));
+        let text = guest.output(id).await;
+        assert!(text.contains("got word"), "{text:?}");
+        assert_eq!(text.contains("40 120"), tty, "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn forward_reaches_a_port_of_the_pod() {
+    let Some(mut guest) = start("forward").await else { return };
+    guest.configure(|_| {}).await;
+    // A container of its own shares the pod's network.
+    let server = guest.container("server.0", "echo up; nc -l -p 8080 -e /bin/cat");
+    guest.client.start_container(server).await.unwrap();
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        let first = ForwardData { port: 8080, data: "ping".into() };
+        let open =
+            futures::StreamExt::chain(futures::stream::iter([first]), futures::stream::pending());
+        match guest.client.forward(open).await {
+            Ok(replies) => {
+                let reply = replies.into_inner().message().await.unwrap().unwrap();
+                assert_eq!(reply.data, "ping");
+                break;
+            }
+            // The server may not listen yet.
+            Err(status) => assert_eq!(status.code(), tonic::Code::Unavailable),
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the server does not listen");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let first = ForwardData { port: 9, data: Vec::new().into() };
+    let refused = guest.client.forward(futures::stream::iter([first])).await.unwrap_err();
+    assert!(refused.message().contains("127.0.0.1:9"), "{refused}");
 }
 
 #[tokio::test]
