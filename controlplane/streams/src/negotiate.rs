@@ -99,10 +99,10 @@ pub(crate) fn agree<B>(
     }
 }
 
-fn tokens<'a>(
-    headers: &'a HeaderMap,
+fn tokens(
+    headers: &HeaderMap,
     name: impl http::header::AsHeaderName,
-) -> impl Iterator<Item = &'a str> {
+) -> impl Iterator<Item = &str> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty())
 }
