@@ -46,6 +46,9 @@ impl Network {
         let overlay = links.ensure_vxlan(OVERLAY, uplink, config.node_ip, mac, mtu).await?;
         sysctl::apply()?;
         links.ensure_address(bridge, gateway, config.pod_cidr.prefix_len()).await?;
+        // What is masqueraded into the overlay (the node's own traffic to services) gets this source,
+        // which peers route back through the overlay; no pod has it.
+        links.ensure_address(overlay, config.pod_cidr.network(), 32).await?;
         tracing::info!(node = config.node_name, pod_cidr = %config.pod_cidr, mtu, "pod network is up");
         let addresses = Mutex::new(addresses);
         let peering = Mutex::new(());
