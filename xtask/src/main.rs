@@ -9,6 +9,7 @@ mod doctor;
 mod kube;
 mod paths;
 mod progress;
+mod test;
 mod up;
 mod vm_test;
 
@@ -27,6 +28,8 @@ enum Command {
     Down,
     /// Says what this machine can do, and why.
     Doctor,
+    /// Runs all tests, from cheap to dear.
+    Test(test::Options),
     /// Runs a crate's test binaries in a machine with real KVM and root.
     VmTest(vm_test::Options),
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Command::Up(options) => up::run(&options),
         Command::Down => up::down(),
         Command::Doctor => doctor::run(),
+        Command::Test(options) => test::run(&options),
         Command::VmTest(options) => vm_test::run(&options),
     };
     match result {

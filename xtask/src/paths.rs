@@ -7,9 +7,13 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
 }
 
-/// Heavy results, kept between runs; `BULKHEAD_CACHE` overrides.
+/// Heavy results by content (packages, guest kernel, images), kept between runs and clones: `BULKHEAD_CACHE`, or
+/// `bulkhead` in the user's cache folder.
 pub fn cache() -> PathBuf {
-    std::env::var_os("BULKHEAD_CACHE").map_or_else(|| root().join(".cache"), PathBuf::from)
+    let own = std::env::var_os("BULKHEAD_CACHE").map(PathBuf::from);
+    let users = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    own.or_else(|| Some(users().or_else(home)?.join("bulkhead"))).unwrap_or_else(|| root().join(".cache"))
 }
 
 /// What `up` keeps while it runs, and `down` removes.

@@ -34,6 +34,22 @@ pub struct Options {
     arguments: Vec<String>,
 }
 
+impl Options {
+    /// All defaults, for one crate (and one of its test targets).
+    pub fn of(package: &str, test: Option<&str>) -> Self {
+        Self {
+            package: package.to_owned(),
+            test: test.map(str::to_owned),
+            files: Vec::new(),
+            environment: Vec::new(),
+            memory_mib: 4096,
+            cpus: 2,
+            deadline: 600,
+            arguments: Vec::new(),
+        }
+    }
+}
+
 /// Builds, boots, runs; fails when one test binary failed.
 pub fn run(options: &Options) -> Result<()> {
     let mut arguments = vec!["test", "--no-run", "-p", &options.package];

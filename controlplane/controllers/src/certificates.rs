@@ -31,15 +31,29 @@ use crate::{
 /// Life of a certificate whose request names none (upstream's `--cluster-signing-duration`).
 const LIFE_DEFAULT: Duration = Duration::from_secs(365 * 24 * 3600);
 const LIFE_MIN: Duration = Duration::from_secs(600);
+const NODE_USER: &str = "system:node:";
+const SERVING: &str = "kubernetes.io/kubelet-serving";
 const OWN_SIGNERS: &[&str] = &[
     "kubernetes.io/kube-apiserver-client-kubelet",
-    "kubernetes.io/kubelet-serving",
+    SERVING,
     "kubernetes.io/kube-apiserver-client",
 ];
 
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Shared, pki: Arc<Pki>) {
-    let woken = vec![wakes(&shared.informers.requests, |request| vec![own_key(request)])];
+    let requests = shared.informers.requests.clone();
+    let woken = vec![
+        wakes(&shared.informers.requests, |request| vec![own_key(request)]),
+        // A serving certificate waits for its node's addresses.
+        wakes(&shared.informers.nodes, move |node| {
+            let author = format!("{NODE_USER}{}", node.name_any());
+            let requests = requests.all().into_iter();
+            let waiting = requests.filter(|request| {
+                request.spec.username.as_ref() == Some(&author) && conditions(request).is_empty()
+            });
+            waiting.map(|request| own_key(&*request)).collect()
+        }),
+    ];
     let owned = shared.clone();
     drive("certificates", &shared, woken, move |key| {
         reconcile(owned.clone(), Arc::clone(&pki), key)
@@ -74,6 +88,9 @@ fn conditions(request: &Request) -> &[Condition] {
 /// Approves if the request is of a recognised kind and its author may have such.
 async fn approve(shared: &Shared, request: &Request) -> Result<(), Error> {
     let object = serde_json::to_value(request).unwrap_or_default();
+    if request.spec.signer_name == SERVING && !names_are_own(shared, request, &object) {
+        return Ok(());
+    }
     for right in pki::recognize_csr(&object) {
         if !may(shared, request, right).await? {
             continue;
@@ -90,6 +107,22 @@ async fn approve(shared: &Shared, request: &Request) -> Result<(), Error> {
         return Ok(());
     }
     Ok(())
+}
+
+/// Whether a serving certificate asks only for its node's own names. The names a node may have are in its status.
+fn names_are_own(shared: &Shared, request: &Request, object: &serde_json::Value) -> bool {
+    let author = request.spec.username.as_deref().unwrap_or_default();
+    let node =
+        author.strip_prefix(NODE_USER).and_then(|name| shared.informers.nodes.get(None, name));
+    let Some(node) = node else { return false };
+    let node = serde_json::to_value(&*node).unwrap_or_default();
+    match pki::refuse_csr_hosts(object, &node) {
+        None => true,
+        Some(reason) => {
+            info!(request = request.name_any(), user = author, reason, "left for a person");
+            false
+        }
+    }
 }
 
 async fn may(shared: &Shared, request: &Request, right: &str) -> Result<bool, Error> {

@@ -44,6 +44,12 @@ impl Machine {
         state.join(format!("{}.console.log", self.name))
     }
 
+    /// Socket of its second serial line, on which tests find a shell (`bulkhead.debug-shell=ttyS1`).
+    #[must_use]
+    pub fn shell(&self, state: &Path) -> PathBuf {
+        state.join(format!("{}.shell.sock", self.name))
+    }
+
     fn pid_file(&self, state: &Path) -> PathBuf {
         state.join(format!("{}.pid", self.name))
     }
@@ -78,6 +84,7 @@ impl Machine {
             .args(["-device", &format!("virtio-net-pci,netdev=n0,mac={},bootindex=1", self.mac())])
             .args(["-device", "virtio-rng-pci"])
             .args(["-serial", &format!("file:{}", console.display())])
+            .args(["-serial", &format!("unix:{},server=on,wait=off", self.shell(state).display())])
             .args(["-pidfile", &self.pid_file(state).to_string_lossy()])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

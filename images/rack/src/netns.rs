@@ -10,9 +10,10 @@ pub const NAME: &str = "bulkhead-rack";
 /// The switch, and the control plane's address on it.
 pub const BRIDGE: &str = "rack0";
 pub const CONTROL_PLANE: &str = "10.88.0.1";
-/// The host's end of the way in, and the control plane's address as the host sees it.
+/// The rack's network; the host has a route to it.
+pub const NETWORK: &str = "10.88.0.0/24";
+/// The host's end of the way in.
 pub const HOST_LINK: &str = "bulkhead-host";
-pub const FROM_HOST: &str = "10.88.1.2";
 
 /// Runs a program inside the namespace.
 pub const WITHIN: &[&str] = &["ip", "netns", "exec", NAME];
@@ -30,10 +31,12 @@ pub fn up() -> Result<()> {
     ip(&["link", "add", HOST_LINK, "type", "veth", "peer", "name", "uplink", "netns", NAME])?;
     ip(&["addr", "add", "10.88.1.1/30", "dev", HOST_LINK])?;
     ip(&["link", "set", HOST_LINK, "up"])?;
-    inside(&["addr", "add", &format!("{FROM_HOST}/30"), "dev", "uplink"])?;
+    inside(&["addr", "add", "10.88.1.2/30", "dev", "uplink"])?;
     inside(&["link", "set", "uplink", "up"])?;
     inside(&["route", "replace", "default", "via", "10.88.1.1"])?;
-    Ok(())
+    ip(&["route", "replace", NETWORK, "via", "10.88.1.2"])?;
+    // The namespace routes between the host and the machines.
+    run(command(WITHIN[0], &WITHIN[1..]).args(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])).map(drop)
 }
 
 /// Removes all of it.

@@ -43,6 +43,8 @@ pub const PACKAGES: &[&str] = &[
     "ipxe",
     "ipxe-qemu",
     "iproute2",
+    "erofs-utils",
+    "etcd-server",
     "kmod",
     "libelf-dev",
     "libprotobuf-dev",
@@ -122,7 +124,7 @@ fn print_next_steps(machines: &[Machine]) {
     let kubeconfig = services::kubeconfig();
     println!(
         "\nrunning: control plane https://{}:6443, registry {}:5000 (for nodes), machines:",
-        rack::netns::FROM_HOST,
+        rack::netns::CONTROL_PLANE,
         rack::netns::CONTROL_PLANE
     );
     for machine in machines {

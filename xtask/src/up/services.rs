@@ -85,7 +85,6 @@ pub fn server_arguments(server: &str) -> Vec<String> {
     let own = netns::CONTROL_PLANE;
     let (data, images) = (data_dir(), paths::images());
     let (data, images) = (data.to_string_lossy(), images.to_string_lossy());
-    let seen_from_host = format!("https://{}:6443", netns::FROM_HOST);
     let arguments = [
         server,
         "server",
@@ -98,17 +97,13 @@ pub fn server_arguments(server: &str) -> Vec<String> {
         "--san",
         own,
         "--san",
-        netns::FROM_HOST,
-        "--san",
         "127.0.0.1",
-        "--kubeconfig-server",
-        &seen_from_host,
         "--metal-interface",
         netns::BRIDGE,
         "--metal-address",
         own,
         "--metal-network",
-        "10.88.0.0/24",
+        netns::NETWORK,
         "--metal-pool",
         "10.88.0.11-10.88.0.99",
         "--metal-images",
@@ -116,7 +111,7 @@ pub fn server_arguments(server: &str) -> Vec<String> {
         "--metal-tftp-root",
         "/usr/lib/ipxe",
         "--metal-kernel-arguments",
-        "console=ttyS0 quiet loglevel=4 mitigations=off",
+        "console=ttyS0 quiet loglevel=4 mitigations=off bulkhead.debug-shell=ttyS1",
         "--insecure-registry",
         REGISTRY,
     ];
