@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::node::{Layout, Node};
 use super::set::Set;
@@ -63,21 +63,17 @@ impl Walk {
     }
 
     fn visit_fields(&mut self, node: Node<'_>, old: Option<&Value>, new: Option<&Value>) {
-        let map = |value: Option<&'_ Value>| {
-            value.and_then(Value::as_object).cloned().unwrap_or_default()
-        };
-        let (old_map, new_map) = (map(old), map(new));
-        let names =
-            old_map.keys().chain(new_map.keys().filter(|name| !old_map.contains_key(*name)));
-        for name in names {
-            // A field that is always written is there as null in an object that exists.
-            let or_null = |value: Option<&'_ Value>, parent: Option<&Value>| {
-                let written = parent.is_some_and(Value::is_object) && node.is_always_written(name);
-                if value.is_none() && written { Some(NULL.clone()) } else { value.cloned() }
-            };
-            let before = or_null(old_map.get(name), old);
-            let after = or_null(new_map.get(name), new);
-            self.descend(format!("f:{name}"), node.child(name), before.as_ref(), after.as_ref());
+        let (before, after) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
+        // A field that is always written is there as null in an object that exists.
+        let only_after = after
+            .into_iter()
+            .flat_map(Map::keys)
+            .filter(|name| before.is_none_or(|map| !map.contains_key(*name)));
+        for name in before.into_iter().flat_map(Map::keys).chain(only_after) {
+            let null = node.is_always_written(name).then_some(NULL);
+            let one = before.and_then(|map| map.get(name).or(null));
+            let other = after.and_then(|map| map.get(name).or(null));
+            self.descend(format!("f:{name}"), node.child(name), one, other);
         }
     }
 

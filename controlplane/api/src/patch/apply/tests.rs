@@ -100,7 +100,7 @@ fn updates_take_fields_from_appliers() {
 fn creates_are_tracked_like_upstream() {
     let kind = kind("Pod");
     let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "uid": "u", "labels": {"a": "b"}},
-        "spec": {"containers": [{"name": "c", "image": "i"}], "dnsPolicy": "ClusterFirst"}});
+        "spec": {"containers": [{"name": "c", "image": "i"}], "dnsPolicy": "ClusterFirst"}, "status": {}});
     track(&kind, None, &mut pod, &writer("kubectl-create"));
     assert_eq!(
         fields_of(&pod, "kubectl-create"),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::rules::names;
 use crate::rules::problems::Problems;
-use crate::{Kind, Scope, meta};
+use crate::{Kind, Scope};
 
 /// Keys and values of all annotations together.
 const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
@@ -122,12 +122,6 @@ fn check_finalizers(finalizers: &Value, problems: &mut Problems) {
     for finalizer in finalizers.as_array().into_iter().flatten().filter_map(Value::as_str) {
         problems.check_text("metadata.finalizers", finalizer, names::label_key(finalizer));
     }
-}
-
-/// True when the object is being deleted.
-#[allow(dead_code, reason = "used by per-kind rules")]
-pub(super) fn is_leaving(object: &Value) -> bool {
-    !meta::text(object, "deletionTimestamp").is_empty()
 }
 
 #[cfg(test)]
