@@ -9,7 +9,7 @@ use podloop::spec::sandbox::Card;
 use std::os::fd::OwnedFd;
 
 /// An image on the node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LocalImage {
     pub id: String,
     pub digest: String,

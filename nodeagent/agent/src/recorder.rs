@@ -75,7 +75,11 @@ impl Known {
 async fn write_all(client: Client, node: String, mut entries: mpsc::Receiver<Entry>) {
     let mut known = Known::default();
     while let Some(entry) = entries.recv().await {
-        let key = format!("{:?}/{}/{}", entry.about, entry.reason, entry.message);
+        let about = &entry.about;
+        let key = format!(
+            "{:?}/{:?}/{:?}/{}/{}",
+            about.uid, about.name, about.field_path, entry.reason, entry.message
+        );
         let namespace = entry.about.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into());
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
         let now = Timestamp::now();

@@ -28,7 +28,9 @@ use crate::shared::Shared;
 
 /// Layers fetched and converted at once.
 const PARALLEL_LAYERS: usize = 2;
-/// Children get this long after a shutdown.
+/// Pause before a failed part is started again.
+const PART_RETRY: Duration = Duration::from_secs(5);
+/// Parts get this long after a shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// Runs the agent until `shutdown`, or until a part of it fails. Pods keep running either way.
@@ -46,15 +48,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     };
     let (readiness, readiness_updates) = watch::channel(not_ready.clone());
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    let node = tokio::select! {
-        node = node::register(&client, &config, &machine, &not_ready) => node,
-        () = shutdown.cancelled() => return Ok(()),
-    };
-    let lease = node::renew_lease(client.clone(), node, shutdown.clone());
-    tasks.spawn(async move {
-        lease.await;
-        Ok(())
-    });
+    start_registration(&mut tasks, &config, &client, &machine, not_ready, &shutdown);
     let status = node::keep_status(
         client.clone(),
         config.clone(),
@@ -84,6 +78,28 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     readiness.send_replace(ready);
     tracing::info!(node = config.node_name, "agent is up");
     supervise(tasks, shutdown).await
+}
+
+/// Registers, then renews the lease. Pods of an earlier agent do not wait for it.
+fn start_registration(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    config: &Config,
+    client: &Client,
+    machine: &Machine,
+    readiness: Readiness,
+    shutdown: &CancellationToken,
+) {
+    let (config, client, machine) = (config.clone(), client.clone(), machine.clone());
+    let shutdown = shutdown.clone();
+    tasks.spawn(async move {
+        let node = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            node = node::register(&client, &config, &machine, &readiness) => node,
+        };
+        node::renew_lease(client, node, shutdown).await;
+        Ok(())
+    });
 }
 
 async fn supervise(
@@ -216,8 +232,9 @@ async fn start_network_tasks(
         node_ip: config.node_ip,
         cluster_cidr: config.args.cluster_cidr,
     };
-    let proxy = proxy::run(client.clone(), proxy_config, shutdown.clone());
-    tasks.spawn(async move { proxy.await.context("service proxy") });
+    let (stop, kube) = (shutdown.clone(), client.clone());
+    let proxy = move || proxy::run(kube.clone(), proxy_config.clone(), stop.clone());
+    tasks.spawn(keep_running("service proxy", proxy, shutdown.clone()));
     if let Err(error) = network.add_service_address(config.args.cluster_dns).await {
         tracing::warn!(error = crate::ports::error_chain(&error), "no address for cluster DNS");
         return;
@@ -227,8 +244,36 @@ async fn start_network_tasks(
         cluster_domain: config.args.cluster_domain.clone(),
         upstream: upstream_servers(Path::new("/etc/resolv.conf")),
     };
-    let dns = dns::run(client.clone(), dns_config, shutdown.clone());
-    tasks.spawn(async move { dns.await.context("DNS") });
+    let (stop, kube) = (shutdown.clone(), client.clone());
+    let dns = move || dns::run(kube.clone(), dns_config.clone(), stop.clone());
+    tasks.spawn(keep_running("DNS", dns, shutdown.clone()));
+}
+
+/// Services are a comfort that pods' lives do not depend on: a failure is said and the part started again.
+async fn keep_running<F, E>(
+    name: &'static str,
+    start: impl Fn() -> F,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()>
+where
+    F: Future<Output = Result<(), E>>,
+    E: std::error::Error + 'static,
+{
+    while !shutdown.is_cancelled() {
+        match start().await {
+            Ok(()) => tracing::info!(part = name, "ended"),
+            Err(error) => {
+                tracing::error!(part = name, error = crate::ports::error_chain(&error), "failed")
+            }
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            // interval: pause before a failed part is started again.
+            () = tokio::time::sleep(PART_RETRY) => {}
+        }
+    }
+    Ok(())
 }
 
 fn upstream_servers(resolv_conf: &Path) -> Vec<SocketAddr> {

@@ -11,6 +11,8 @@ pub struct Arguments {
     pub address: Option<(Ipv4Addr, u8)>,
     pub gateway: Option<Ipv4Addr>,
     pub nameservers: Vec<Ipv4Addr>,
+    /// Serial line (`ttyS1`) on which tests get a shell. Absent: no shell.
+    pub debug_shell: Option<String>,
 }
 
 /// Reads the words; what cannot be understood is left out.
@@ -30,6 +32,7 @@ pub fn parse(text: &str) -> Arguments {
             "dns" => {
                 out.nameservers = value.split(',').filter_map(|one| one.parse().ok()).collect()
             }
+            "debug-shell" => out.debug_shell = Some(value.to_owned()),
             _ => {}
         }
     }
@@ -66,6 +69,9 @@ mod tests {
         assert_eq!(arguments.gateway, Some(Ipv4Addr::new(10, 88, 0, 1)));
         assert_eq!(arguments.mac, Some([0x52, 0x54, 0, 0x12, 0x34, 0x56]));
         assert_eq!(arguments.hostname.as_deref(), Some("node-1"));
+        assert_eq!(arguments.debug_shell, None, "no shell unless it is asked for");
+        let asked = parse("quiet bulkhead.debug-shell=ttyS1");
+        assert_eq!(asked.debug_shell.as_deref(), Some("ttyS1"));
         assert_eq!(parse("bulkhead.ip=x bulkhead.mac=1:2"), Arguments::default());
     }
 }

@@ -5,6 +5,8 @@ mod files;
 mod modules;
 mod mounts;
 mod network;
+mod scratch;
+mod shell;
 mod supervise;
 
 use std::process::ExitCode;
@@ -24,7 +26,8 @@ fn main() -> ExitCode {
     step("configure the network", || network::configure(&arguments));
     step("write files", || files::write(&arguments));
     step("set kernel parameters", files::set_sysctls);
-    supervise::run()
+    step("format the scratch disk", scratch::format);
+    supervise::run(arguments.debug_shell.as_deref())
 }
 
 fn step(name: &str, run: impl FnOnce() -> anyhow::Result<()>) {

@@ -14,6 +14,8 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::shell;
+
 const AGENT: &str = "/usr/bin/agent";
 const LOG: &str = "/var/log/agent.log";
 /// The log is started anew when it is this large.
@@ -24,8 +26,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Time for the agent to end at power-off.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// Never returns: a PID 1 that ends is a kernel panic.
-pub fn run() -> ExitCode {
+/// Never returns: a PID 1 that ends is a kernel panic. `debug_shell` names a serial line for tests.
+pub fn run(debug_shell: Option<&str>) -> ExitCode {
     let mut signals = SigSet::empty();
     for signal in
         [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGUSR2]
@@ -34,6 +36,9 @@ pub fn run() -> ExitCode {
     }
     if let Err(error) = signals.thread_block() {
         eprintln!("nodeinit: signals: {error}");
+    }
+    if let Some(device) = debug_shell {
+        start_shell(device);
     }
     let mut agent = start();
     let mut started = Instant::now();
@@ -76,6 +81,18 @@ fn start() -> Option<Pid> {
             eprintln!("nodeinit: start {AGENT}: {error}");
             None
         }
+    }
+}
+
+/// Started once: the loop on a serial line ends only with the machine.
+fn start_shell(device: &str) {
+    let started = shell::prepare(device).and_then(|mut command| {
+        unblock_signals(&mut command);
+        Ok(command.process_group(0).spawn()?)
+    });
+    match started {
+        Ok(_child) => eprintln!("nodeinit: debug shell on {device}"),
+        Err(error) => eprintln!("nodeinit: debug shell: {error:#}"),
     }
 }
 

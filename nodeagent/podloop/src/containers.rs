@@ -89,6 +89,7 @@ impl Machine {
         if state.run != Run::Starting || state.attempt() != attempt {
             return;
         }
+        actions.push(say("Created", format!("Created container: {}", plan.name), Some(container)));
         actions.push(say("Started", format!("Started container {}", plan.name), Some(container)));
         state.run = Run::Running { since: at, post_start_in_flight: plan.post_start };
         if plan.post_start {

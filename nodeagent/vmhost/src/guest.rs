@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use proto::guest::guest_client::GuestClient;
@@ -13,6 +14,8 @@ use crate::{Error, GUEST_PORT};
 
 /// Longest answer to "CONNECT": "OK <u32>\n".
 const ANSWER_MAX: usize = 32;
+/// A guest that is there answers at once; generous for software emulation.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Largest message taken from a guest, which is hostile.
 pub const MESSAGE_MAX: usize = 4 << 20;
 
@@ -20,7 +23,7 @@ pub const MESSAGE_MAX: usize = 4 << 20;
 pub async fn connect(socket: &Path) -> Result<GuestClient<Channel>, Error> {
     let path = socket.to_owned();
     let connector = tower::service_fn(move |_: Uri| dial(path.clone()));
-    let endpoint = Endpoint::from_static("http://guest.invalid");
+    let endpoint = Endpoint::from_static("http://guest.invalid").connect_timeout(CONNECT_TIMEOUT);
     let channel = endpoint
         .connect_with_connector(connector)
         .await

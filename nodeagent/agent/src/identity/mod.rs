@@ -40,9 +40,14 @@ pub struct Identity {
 
 /// Gets the CA and the client certificate: stored ones, or by the bootstrap token.
 pub async fn join(config: &Config) -> anyhow::Result<Identity> {
-    let ca_pem = ca::obtain(&config.ca).await.context("get the cluster's CA")?;
     let directory = config.state_path("pki");
     fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+    let stored_ca = directory.join("ca.crt");
+    let ca_pem = match ca::stored(&config.ca, &stored_ca) {
+        Some(pem) => pem,
+        None => ca::obtain(&config.ca).await.context("get the cluster's CA")?,
+    };
+    fs::write(&stored_ca, &ca_pem).with_context(|| format!("write {}", stored_ca.display()))?;
     let pair = match load(&directory, "client") {
         Some(pair) => pair,
         None => {

@@ -10,7 +10,6 @@ use podloop::status::guest_id;
 use podloop::{Action, Event, Record};
 use proto::guest as g;
 use tracing::Instrument;
-use volume::tokens::PodTokens;
 
 use super::task::{Carry, Done, PodTask};
 use super::{guest, hooks, images, vm};
@@ -103,7 +102,10 @@ impl PodTask {
     /// An object changed or a token is due: the guest gets what differs.
     pub(super) fn rewrite_volumes(&mut self) {
         let Some(vm) = self.vm.clone() else { return };
-        let Some(tokens) = self.tokens.take() else { return };
+        let Some(tokens) = self.tokens.take() else {
+            self.volumes_dirty = true;
+            return;
+        };
         let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(&self.pod));
         let (facts, references) = (self.facts(), self.references.clone());
         let before = self.volumes.clone();
@@ -115,8 +117,7 @@ impl PodTask {
                 }
                 Err(message) => {
                     tracing::warn!(message, "volumes keep their old contents");
-                    let carry = Carry::Volumes(before, PodTokens::default());
-                    Done { event: None, carry }
+                    Done { event: None, carry: Carry::VolumesStale }
                 }
             }
         });

@@ -143,7 +143,8 @@ impl Supervisor {
         let over = matches!(phase, Some("Succeeded" | "Failed"));
         if pod.metadata.deletion_timestamp.is_some() {
             // Nothing of it runs here: what an earlier agent started has been restored before.
-            status::delete_pod(&self.shared.client, &pod).await;
+            let client = self.shared.client.clone();
+            tokio::spawn(async move { status::delete_pod(&client, &pod).await });
         } else if !over {
             let pod = Arc::new(pod);
             let machine = task::new_machine(&pod, Timestamp::now());

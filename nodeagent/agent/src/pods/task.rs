@@ -31,6 +31,8 @@ use volume::tokens::PodTokens;
 
 /// Events of the guest waiting for the machine.
 const EVENTS: usize = 256;
+/// A failed refresh of volumes is tried again after this long.
+const VOLUMES_RETRY_SECONDS: i64 = 10;
 
 /// What the supervisor tells a pod's task.
 #[derive(Debug)]
@@ -47,6 +49,8 @@ pub enum Carry {
     Image(usize, LocalImage),
     Network(Card, Option<OwnedFd>),
     Volumes(Vec<VolumeContents>, PodTokens),
+    /// The volumes keep their contents; tried again later.
+    VolumesStale,
     Vm(Vm),
 }
 
@@ -83,6 +87,10 @@ pub struct PodTask {
     pub(super) tap: Option<OwnedFd>,
     pub(super) volumes: Vec<VolumeContents>,
     pub(super) tokens: Option<PodTokens>,
+    /// Something changed while the volumes were being made.
+    pub(super) volumes_dirty: bool,
+    /// The last refresh failed and is tried again then.
+    volumes_retry_at: Option<Timestamp>,
     pub(super) vm: Option<Vm>,
     pub(super) pumps: OutputPumps,
     pub(super) stages: Stages,
@@ -138,6 +146,8 @@ impl PodTask {
             tap: None,
             volumes: Vec::new(),
             tokens: None,
+            volumes_dirty: false,
+            volumes_retry_at: None,
             vm: None,
             pumps: OutputPumps::default(),
             stages,
@@ -170,13 +180,7 @@ impl PodTask {
         if let Some(failure) = self.machine.state.ending.as_ref().and_then(|e| e.failure.clone())
             && !restored
         {
-            let message = failure.message;
-            self.record(&Record {
-                warning: true,
-                reason: "FailedCreatePodSandBox",
-                message,
-                container: None,
-            });
+            self.record_text(true, &failure.reason, failure.message, None);
         }
         if restored {
             self.adopt().await;
@@ -220,13 +224,16 @@ impl PodTask {
 
     fn next_deadline(&self) -> Option<Timestamp> {
         let refresh = self.tokens.as_ref().and_then(PodTokens::refresh_at);
-        let refresh = refresh.filter(|_| self.machine.state.sandbox == Sandbox::Running);
+        let refresh = refresh.into_iter().chain(self.volumes_retry_at);
+        let refresh = refresh.min().filter(|_| self.machine.state.sandbox == Sandbox::Running);
         self.machine.next_deadline().into_iter().chain(refresh).min()
     }
 
     fn deadline_passed(&mut self) {
         let refresh = self.tokens.as_ref().and_then(PodTokens::refresh_at);
-        if refresh.is_some_and(|at| at <= Timestamp::now()) {
+        let mut due = refresh.into_iter().chain(self.volumes_retry_at);
+        if due.any(|at| at <= Timestamp::now()) && self.machine.state.sandbox == Sandbox::Running {
+            self.volumes_retry_at = None;
             self.rewrite_volumes();
         }
         self.step(Event::Tick);
@@ -294,6 +301,15 @@ impl PodTask {
             Carry::Volumes(volumes, tokens) => {
                 self.volumes = volumes;
                 self.tokens = Some(tokens);
+                self.volumes_retry_at = None;
+                if std::mem::take(&mut self.volumes_dirty) {
+                    self.rewrite_volumes();
+                }
+            }
+            Carry::VolumesStale => {
+                self.tokens = Some(PodTokens::default());
+                let wait = jiff::SignedDuration::from_secs(VOLUMES_RETRY_SECONDS);
+                self.volumes_retry_at = Some(Timestamp::now() + wait);
             }
             Carry::Vm(vm) => self.set_vm(Some(vm)),
         }
@@ -333,7 +349,12 @@ impl PodTask {
     }
 
     pub(super) fn record(&self, record: &Record) {
-        let container = record.container.map(|index| &self.machine.plan.containers[index]);
+        let message = record.message.clone();
+        self.record_text(record.warning, record.reason, message, record.container);
+    }
+
+    fn record_text(&self, warning: bool, reason: &str, message: String, container: Option<usize>) {
+        let container = container.map(|index| &self.machine.plan.containers[index]);
         let field_path = container.map(|plan| {
             let list =
                 if plan.role == podloop::Role::Main { "containers" } else { "initContainers" };
@@ -348,12 +369,7 @@ impl PodTask {
             resource_version: self.pod.resource_version(),
             field_path,
         };
-        self.shared.recorder.record(Entry {
-            about,
-            warning: record.warning,
-            reason: record.reason.to_owned(),
-            message: record.message.clone(),
-        });
+        self.shared.recorder.record(Entry { about, warning, reason: reason.to_owned(), message });
     }
 
     fn note_stages(&self) {
@@ -415,6 +431,8 @@ impl PodTask {
 
     /// The pod has ended: last status, delete, forget.
     async fn finish(mut self) {
+        // From here on nobody reads the mailbox: the supervisor must not wait for it.
+        self.mails.close();
         self.jobs.shutdown().await;
         let plan = &self.machine.plan;
         if !self.gone {

@@ -17,8 +17,8 @@ use vmhost::{CgroupLimits, Request, Vm};
 use volume::ObjectRef;
 use volume::tokens::PodTokens;
 
-use super::guest;
 use super::task::{Carry, Done, PodTask};
+use super::{guest, record};
 use crate::ports::{LocalImage, error_chain};
 use crate::shared::Shared;
 use crate::stages::Stage;
@@ -30,6 +30,9 @@ const END_NEWS_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl PodTask {
     pub(super) fn launch(&mut self) {
+        if let Err(error) = record::store_images(&self.directory, &self.images) {
+            tracing::error!(%error, "the VM's images were not recorded");
+        }
         let size = sizing::size(&self.pod, self.shared.policy);
         let tap = self.tap.take();
         let card = self.card.clone().zip(tap).map(|(card, tap)| vmhost::Card {
@@ -160,8 +163,9 @@ impl PodTask {
             return;
         }
         let uid = self.machine.plan.uid.clone();
-        for (index, plan) in self.machine.plan.containers.iter().enumerate() {
-            self.images[index] = self.shared.images.lookup(&plan.image);
+        let known = record::load_images(&self.directory);
+        if let Some(images) = known.filter(|images| images.len() == self.images.len()) {
+            self.images = images;
         }
         let found = match self.shared.vms.adopt(&uid).await {
             Ok(found) => found,

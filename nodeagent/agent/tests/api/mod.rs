@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, watch};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send + Sync>>;
+type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
 
 /// The server; clones share its state.
 #[derive(Clone)]
@@ -123,9 +123,7 @@ fn whole(value: &Value) -> Response<StreamBody<Frames>> {
     stream(futures::stream::iter([value.to_string()]))
 }
 
-fn stream(
-    texts: impl Stream<Item = String> + Send + Sync + 'static,
-) -> Response<StreamBody<Frames>> {
+fn stream(texts: impl Stream<Item = String> + Send + 'static) -> Response<StreamBody<Frames>> {
     let frames = texts.map(|text| Ok(Frame::data(Bytes::from(text))));
     Response::new(StreamBody::new(Box::pin(frames)))
 }

@@ -17,7 +17,7 @@ use proto::guest;
 pub use env::{Objects, ServiceFact};
 
 /// What the image says about running it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ImageConfig {
     pub entrypoint: Vec<String>,
     pub cmd: Vec<String>,

@@ -31,7 +31,7 @@ fn a_pod_starts_and_is_deleted() {
     assert!(d.feed(Event::Released).is_empty());
     assert!(d.machine.is_released());
     assert_eq!(d.summary(), "Failed web=terminated/Error#0");
-    assert_eq!(d.reasons(), ["Pulled", "Started", "Killing"]);
+    assert_eq!(d.reasons(), ["Pulled", "Created", "Started", "Killing"]);
 }
 
 #[test]
