@@ -62,6 +62,9 @@ const DRIVER_FOLDERS: &[&str] = &[
 /// Host programs in the image, with their libraries.
 const PROGRAMS: &[&str] = &["/usr/sbin/nft", "/usr/sbin/mke2fs"];
 
+/// Busybox (static): the debug shell of `nodeinit`, which runs only where the kernel arguments ask for it.
+const BUSYBOX: &str = "/bin/busybox";
+
 /// Our own files in the image.
 #[derive(Debug, Clone)]
 pub struct Parts {
@@ -110,6 +113,7 @@ pub fn initramfs(kernel: &Kernel, parts: &Parts, out: &Path) -> Result<()> {
     ] {
         add_file(&mut image, path, 0o755, source)?;
     }
+    add_file(&mut image, "usr/bin/busybox", 0o755, Path::new(BUSYBOX))?;
     add_programs(&mut image, PROGRAMS)?;
     let drivers = kernel.modules.below(DRIVER_FOLDERS);
     add_modules(&mut image, kernel, MODULES, &drivers)?;
@@ -153,7 +157,6 @@ fn add_modules<W: Write>(
 ) -> Result<()> {
     let known: Vec<&str> =
         load.iter().copied().filter(|name| kernel.modules.load_order(&[name]).is_ok()).collect();
-    let order = kernel.modules.load_order(&known)?;
     let all: Vec<&str> = known.iter().chain(carried).copied().collect();
     let base = format!("lib/modules/{}", kernel.release);
     let mut made = std::collections::BTreeSet::new();
@@ -171,7 +174,7 @@ fn add_modules<W: Write>(
     for index in ["modules.dep", "modules.alias", "modules.builtin"] {
         add_file(image, &format!("{base}/{index}"), 0o644, &kernel.modules.path(index))?;
     }
-    image.file("etc/bulkhead/modules", 0o644, (order.join("\n") + "\n").as_bytes())?;
+    image.file("etc/bulkhead/modules", 0o644, (known.join("\n") + "\n").as_bytes())?;
     Ok(())
 }
 
