@@ -1,12 +1,74 @@
 //! The node's image store: pulls OCI images and keeps each layer as one EROFS file.
 //! Owns everything below its root directory; mounts nothing.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+mod archive;
+mod catalog;
+pub mod erofs;
+pub mod layer;
+mod locks;
+mod manifest;
+mod registry;
+mod store;
 
+use std::io;
+use std::path::PathBuf;
+
+pub use registry::Credentials;
+pub use store::Store;
+
+/// What went wrong, in the words users know from kubelet and containerd.
 #[derive(Debug, thiserror::Error)]
-#[error("image: {0}")]
-pub struct Error(String);
+pub enum Error {
+    #[error("open the image store {}: {source}", path.display())]
+    Open { path: PathBuf, source: io::Error },
+    #[error("failed to parse reference {reference:?}: {what}")]
+    Reference { reference: String, what: String },
+    #[error("failed to pull and unpack image {reference:?}: {reason}")]
+    Pull { reference: String, reason: Reason },
+    #[error("failed to import {}: {reason}", path.display())]
+    Import { path: PathBuf, reason: Reason },
+    #[error("remove unused images: {source}")]
+    Remove { source: io::Error },
+}
+
+impl Error {
+    /// Whether asking again with the same input cannot help (no such image, no permission).
+    pub fn is_refusal(&self) -> bool {
+        let reason = match self {
+            Error::Reference { .. } => return true,
+            Error::Pull { reason, .. } | Error::Import { reason, .. } => reason,
+            Error::Open { .. } | Error::Remove { .. } => return false,
+        };
+        matches!(
+            reason,
+            Reason::NotFound { .. } | Reason::Unauthorized { .. } | Reason::NoPlatform { .. }
+        )
+    }
+}
+
+/// Why an image could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    #[error("failed to resolve reference {name:?}: {name}: not found")]
+    NotFound { name: String },
+    #[error(
+        "failed to resolve reference {name:?}: pull access denied, repository does not exist or \
+         may require authorization: authorization failed: unauthorized"
+    )]
+    Unauthorized { name: String },
+    #[error("no match for platform linux/amd64 in manifest of {name}: not found")]
+    NoPlatform { name: String },
+    #[error("failed to do request: {what}")]
+    Request { what: String },
+    #[error("failed to fetch {digest}: the contents are {found}: digest mismatch")]
+    Digest { digest: String, found: String },
+    #[error("invalid {what}: {detail}")]
+    Invalid { what: &'static str, detail: String },
+    #[error("failed to extract layer {digest}: {source}")]
+    Layer { digest: String, source: layer::Error },
+    #[error("{doing}: {source}")]
+    Disk { doing: &'static str, source: io::Error },
+}
 
 /// How the store pulls.
 #[derive(Debug, Clone)]
@@ -23,17 +85,10 @@ impl Default for Config {
     }
 }
 
-/// User and password for one registry.
-#[derive(Clone)]
-pub struct Credentials {
-    pub username: String,
-    pub password: String,
-}
-
 /// An image whose layers are all on disk.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Image {
-    /// Digest of the image's configuration (`sha256:...`), what `status.containerStatuses[].imageID` is made from.
+    /// Digest of the image's configuration (`sha256:...`), the `imageID` of CRI.
     pub id: String,
     /// The normalised reference it was last asked for with.
     pub reference: String,
@@ -69,39 +124,4 @@ pub struct ImageConfig {
     pub exposed_ports: Vec<String>,
     pub stop_signal: Option<String>,
     pub volumes: Vec<String>,
-}
-
-/// Handle to the node's images.
-#[derive(Clone, Debug)]
-pub struct Store;
-
-impl Store {
-    /// Opens or creates the store below `root` and drops unfinished imports.
-    pub fn open(_root: &Path, _config: Config) -> Result<Store, Error> {
-        todo!()
-    }
-    /// Fetches an image; one download per reference and per layer however many ask.
-    pub async fn pull(
-        &self,
-        _reference: &str,
-        _credentials: Option<Credentials>,
-    ) -> Result<Image, Error> {
-        todo!()
-    }
-    /// The image behind a reference, a digest reference or an id, when it is complete on disk.
-    pub fn lookup(&self, _reference: &str) -> Option<Image> {
-        todo!()
-    }
-    /// All images, ordered by reference.
-    pub fn list(&self) -> Vec<Image> {
-        todo!()
-    }
-    /// Removes images whose id is not in `used_ids`, and layers no image needs. Returns bytes freed.
-    pub async fn remove_unused(&self, _used_ids: &BTreeSet<String>) -> Result<u64, Error> {
-        todo!()
-    }
-    /// Imports an OCI layout or `docker save` archive (tar), returns its images.
-    pub async fn import_archive(&self, _path: &Path) -> Result<Vec<Image>, Error> {
-        todo!()
-    }
 }
