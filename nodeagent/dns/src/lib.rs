@@ -1,12 +1,24 @@
 //! Node-local DNS: names of services and pods from the API, everything else from upstream.
+//! Owns its sockets; writes nothing to the API.
 
+pub mod answer;
+mod forward;
+pub mod records;
+pub mod server;
+mod task;
+
+use std::io;
 use std::net::SocketAddr;
 
-use tokio_util::sync::CancellationToken;
+pub use task::run;
 
 #[derive(Debug, thiserror::Error)]
-#[error("dns: {0}")]
-pub struct Error(String);
+pub enum Error {
+    #[error("listen on {address} for DNS")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("watch {what}: its task ended")]
+    Watch { what: &'static str },
+}
 
 /// Where the server listens and whom it asks.
 #[derive(Debug, Clone)]
@@ -17,13 +29,4 @@ pub struct Config {
     pub cluster_domain: String,
     /// Servers for names outside the cluster domain, tried in order; none: such names are refused.
     pub upstream: Vec<SocketAddr>,
-}
-
-/// Answers until `shutdown`.
-pub async fn run(
-    _client: kube::Client,
-    _config: Config,
-    _shutdown: CancellationToken,
-) -> Result<(), Error> {
-    todo!()
 }
