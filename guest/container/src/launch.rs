@@ -103,7 +103,7 @@ pub fn exec(
 /// Starts a process that does nothing but reap, as PID 1 of a new PID namespace that containers can share.
 pub fn spawn_reaper() -> Result<(i32, OwnedFd), Error> {
     let (_ours, theirs) = report_sockets()?;
-    let pid = fork_into(&Namespace::New, theirs.as_fd(), || reap_forever())?;
+    let pid = fork_into(&Namespace::New, theirs.as_fd(), reap_forever)?;
     Ok((pid, open_namespace(pid, "pid")?))
 }
 
@@ -176,9 +176,9 @@ fn fork_into(
     };
     match namespace {
         Namespace::Inherit => {}
-        // SAFETY: NEWPID changes nothing for this process, only for children forked later.
         Namespace::New => {
-            unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.map_err(Error::PidNamespace)?
+            // SAFETY: NEWPID changes nothing for this process, only for children forked later.
+            unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.map_err(Error::PidNamespace)?;
         }
         Namespace::Join(descriptor) => join_pid(descriptor)?,
     }

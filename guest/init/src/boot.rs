@@ -8,7 +8,9 @@ use anyhow::{Context as _, Result};
 use container::cgroup;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_move};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change, mount_move,
+};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::network;
@@ -45,6 +47,9 @@ pub fn prepare(options: &Options) -> Result<Paths> {
     };
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("make mounts private")?;
+    if !paths.vm && is_initramfs().context("read the mount table")? {
+        cover_initramfs().context("cover the initramfs")?;
+    }
     for folder in ["layers", "containers", "volumes", "etc", "shm", "scratch"] {
         let folder = paths.base.join(folder);
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
@@ -103,6 +108,23 @@ fn replace_root() -> Result<()> {
     rustix::process::chroot(".")?;
     rustix::process::chdir("/")?;
     Ok(())
+}
+
+/// Whether the present root is the initramfs: the mount table then has nothing above it.
+fn is_initramfs() -> Result<bool> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let root = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some("/"));
+    Ok(root.is_some_and(|line| line.contains(" - rootfs ")))
+}
+
+/// A machine that runs from its initramfs gets a copy of the root above it, for the reason of [`replace_root`].
+fn cover_initramfs() -> Result<()> {
+    fs::create_dir_all("/mnt")?;
+    mount_bind_recursive("/", "/mnt")?;
+    rustix::process::chdir("/mnt")?;
+    mount_move(".", "/")?;
+    rustix::process::chroot(".")?;
+    Ok(rustix::process::chdir("/")?)
 }
 
 /// Containers inherit these.
