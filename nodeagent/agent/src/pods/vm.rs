@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use podloop::container::Run;
+use podloop::container::{ImageState, Run};
 use podloop::spec::{NodeFacts, resources, sandbox, sizing};
 use podloop::status::guest_id;
 use podloop::{Event, Sandbox};
@@ -154,6 +154,7 @@ impl PodTask {
 
     /// Finds the pod's VM again after an agent restart and takes up where the last agent stopped.
     pub(super) async fn adopt(&mut self) {
+        self.recall_images();
         let sandbox = self.machine.state.sandbox;
         let may_run = matches!(
             sandbox,
@@ -163,10 +164,6 @@ impl PodTask {
             return;
         }
         let uid = self.machine.plan.uid.clone();
-        let known = record::load_images(&self.directory);
-        if let Some(images) = known.filter(|images| images.len() == self.images.len()) {
-            self.images = images;
-        }
         let found = match self.shared.vms.adopt(&uid).await {
             Ok(found) => found,
             Err(error) => {
@@ -189,6 +186,19 @@ impl PodTask {
         tracing::info!(vm = uid, vmm.pid = vm.pid, "re-adopted a running VM");
         self.set_vm(Some(vm.clone()));
         self.resume(&vm, sandbox);
+    }
+
+    /// The images that the last VM was started with; those that nobody recorded are asked for again.
+    fn recall_images(&mut self) {
+        let known = record::load_images(&self.directory);
+        if let Some(images) = known.filter(|images| images.len() == self.images.len()) {
+            self.images = images;
+        }
+        for (container, image) in self.machine.state.containers.iter_mut().zip(&self.images) {
+            if image.is_none() {
+                container.image = ImageState::Needed;
+            }
+        }
     }
 
     fn resume(&mut self, vm: &Vm, sandbox: Sandbox) {
