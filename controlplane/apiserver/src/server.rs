@@ -35,7 +35,7 @@ pub struct Handle {
     pub admin_kubeconfig: PathBuf,
     pub pki: Pki,
     shutdown: CancellationToken,
-    serving: JoinHandle<()>,
+    serving: parking_lot::Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Handle {
@@ -46,10 +46,13 @@ impl Handle {
     }
 
     /// Stops accepting, lets open requests finish, and returns when all are gone.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(&self) {
         self.shutdown.cancel();
-        // A panic of the serving task was logged by the runtime already.
-        let _ = self.serving.await;
+        let serving = self.serving.lock().take();
+        if let Some(serving) = serving {
+            // A panic of the serving task was logged by the runtime already.
+            let _ = serving.await;
+        }
     }
 }
 
@@ -78,7 +81,7 @@ impl Server {
             admin_kubeconfig,
             pki: app.pki.clone(),
             shutdown: app.shutdown.clone(),
-            serving,
+            serving: parking_lot::Mutex::new(Some(serving)),
         })
     }
 }

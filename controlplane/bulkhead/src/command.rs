@@ -7,7 +7,6 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
-use ipnet::Ipv4Net;
 
 /// Kubernetes whose every pod is a microVM.
 #[derive(Debug, Parser)]
@@ -99,42 +98,4 @@ fn parse_pool(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), String> {
     let parse = |part: &str| part.parse::<Ipv4Addr>().map_err(|error| format!("{part}: {error}"));
     let (first, last) = (parse(parts.0)?, parse(parts.1)?);
     if first > last { Err(format!("{first} is behind {last}")) } else { Ok((first, last)) }
-}
-
-/// Settings of the provisioner; it runs when an interface is given.
-#[derive(Debug, Args)]
-pub struct MetalArguments {
-    /// Interface that machines boot from.
-    #[arg(long, requires = "metal_address")]
-    pub metal_interface: Option<String>,
-    /// This host's address on it.
-    #[arg(long)]
-    pub metal_address: Option<Ipv4Addr>,
-    /// The machines' network.
-    #[arg(long, default_value = "10.88.0.0/24")]
-    pub metal_network: Ipv4Net,
-    /// First address for machines without one of their own.
-    #[arg(long, default_value = "10.88.0.11")]
-    pub metal_pool_first: Ipv4Addr,
-    /// Last address for machines without one of their own.
-    #[arg(long, default_value = "10.88.0.199")]
-    pub metal_pool_last: Ipv4Addr,
-    /// Port for boot scripts and images.
-    #[arg(long, default_value_t = 8080)]
-    pub metal_http_port: u16,
-    /// Folder with the network boot programs.
-    #[arg(long, default_value = "/usr/lib/ipxe")]
-    pub metal_tftp_root: PathBuf,
-    /// Folder with the node image's kernel and initramfs.
-    #[arg(long, default_value = "/usr/lib/bulkhead/node")]
-    pub metal_images: PathBuf,
-    /// Registry that nodes reach without TLS; may be given several times.
-    #[arg(long)]
-    pub insecure_registry: Vec<String>,
-    /// Further kernel arguments of nodes.
-    #[arg(long, default_value = "")]
-    pub metal_kernel_arguments: String,
-    /// Let machines join that nobody has declared.
-    #[arg(long)]
-    pub metal_admit_unknown: bool,
 }

@@ -1,6 +1,7 @@
 //! Built-in admission, one file per plugin. Order: mutating plugins, then checks.
 
 mod identity;
+mod limits;
 mod namespaces;
 mod priority;
 mod runtime_class;
@@ -39,8 +40,10 @@ pub async fn mutate<'a>(call: &'a Call, object: &mut Value) -> Result<Reserved<'
         priority::admit(call, object)?;
         runtime_class::admit(call, object)?;
         tolerations::admit(object);
+        limits::admit(call, object)?;
     } else if is_core(call, "persistentvolumeclaims") {
         storage_class::admit(call, object);
+        limits::admit(call, object)?;
     } else if is_core(call, "namespaces") {
         namespaces::prepare(object);
     } else if call.kind.plural == "certificatesigningrequests" {

@@ -62,7 +62,9 @@ async fn create_named(
     rules::prepare_create(kind, &mut object);
     let (manager, now) = (call.manager(), clock::now());
     if call.verb != "patch" || call.header(http::header::CONTENT_TYPE) != APPLY_PATCH {
-        patch::apply::track(kind, None, &mut object, &call.writer(&manager, &now));
+        let registry = call.app.registry.load();
+        let custom = registry.custom_schema(kind);
+        patch::apply::track_custom(kind, custom, None, &mut object, &call.writer(&manager, &now));
     }
     let name = meta::name(&object).to_owned();
     let causes = rules::validate(kind, &object, None);

@@ -115,9 +115,12 @@ async fn apply(call: Call, bytes: &[u8]) -> Result<Reply, Status> {
     if exists.is_none() && call.target.subresource.is_empty() {
         return apply_new(call, config).await;
     }
+    let registry = call.app.registry.load_full();
+    let custom = registry.custom_schema(&call.kind);
     let item = change(&call, &mut |old| {
         let (manager, now) = (call.manager(), clock::now());
-        patch::apply::apply(&call.kind, Some(old), &config, &call.writer(&manager, &now))
+        let writer = call.writer(&manager, &now);
+        patch::apply::apply_custom(&call.kind, custom, Some(old), &config, &writer)
     })
     .await?;
     Ok(respond::item(&call, StatusCode::OK, &item))
@@ -126,7 +129,9 @@ async fn apply(call: Call, bytes: &[u8]) -> Result<Reply, Status> {
 async fn apply_new(call: Call, config: Value) -> Result<Reply, Status> {
     let (manager, now) = (call.manager(), clock::now());
     let writer = call.writer(&manager, &now);
-    let object = patch::apply::apply(&call.kind, None, &config, &writer)?;
+    let registry = call.app.registry.load_full();
+    let custom = registry.custom_schema(&call.kind);
+    let object = patch::apply::apply_custom(&call.kind, custom, None, &config, &writer)?;
     let item = create::create_object(&call, object).await?;
     Ok(respond::item(&call, StatusCode::CREATED, &item))
 }

@@ -78,7 +78,9 @@ fn step(call: &Call, current: &Item, edit: &mut Edit<'_>) -> Result<Next, Status
     admission::mutate_update(call, &mut new, old)?;
     let (manager, now) = (call.manager(), clock::now());
     if call.header(http::header::CONTENT_TYPE) != super::create::APPLY_PATCH {
-        patch::apply::track(kind, Some(old), &mut new, &call.writer(&manager, &now));
+        let registry = call.app.registry.load();
+        let custom = registry.custom_schema(kind);
+        patch::apply::track_custom(kind, custom, Some(old), &mut new, &call.writer(&manager, &now));
     }
     // These change what an ordinary update may not.
     let special = matches!(subresource, "resize" | "ephemeralcontainers" | "finalize");

@@ -1,7 +1,5 @@
 //! Builds the running system from its parts, one file per part.
 
-mod controllers;
 pub mod logging;
-mod metal;
-mod scheduler;
+mod parts;
 pub mod server;

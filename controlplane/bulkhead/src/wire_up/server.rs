@@ -1,15 +1,10 @@
 //! `bulkhead server`: the API server, then the parts that are its clients, until a signal.
 
-use std::sync::Arc;
-
 use anyhow::Context;
-use apiserver::{Config, Handle, Server, StoreKind};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::JoinSet,
-};
+use apiserver::{Config, Server, StoreKind};
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::{controllers, logging, metal, scheduler};
+use super::{logging, parts};
 use crate::command::{ServerArguments, StoreName};
 
 /// Runs until SIGTERM or SIGINT, or until a part ends.
@@ -38,12 +33,9 @@ fn config(arguments: &ServerArguments) -> Config {
 async fn serve(arguments: &ServerArguments) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("failed to watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch SIGINT")?;
-    let server = Arc::new(Server::start(config(arguments)).await?);
+    let server = Server::start(config(arguments)).await?;
     println!("kubeconfig: {}", server.admin_kubeconfig.display());
-    let mut parts = JoinSet::new();
-    if !arguments.api_only {
-        start_parts(&mut parts, arguments, &server).await?;
-    }
+    let mut parts = parts::start(&server, arguments).await?;
     let shutdown = server.shutdown_token();
     let ended = tokio::select! {
         _ = terminate.recv() => Ok(()),
@@ -55,23 +47,4 @@ async fn serve(arguments: &ServerArguments) -> anyhow::Result<()> {
     server.shutdown().await;
     parts.shutdown().await;
     ended
-}
-
-/// Everything that is a client of the API server.
-async fn start_parts(
-    parts: &mut JoinSet<anyhow::Result<()>>,
-    arguments: &ServerArguments,
-    server: &Arc<Handle>,
-) -> anyhow::Result<()> {
-    let client = client::load(Some(&server.admin_kubeconfig))
-        .await
-        .context("failed to connect to the own API server")?;
-    let shutdown = server.shutdown_token();
-    parts.spawn(scheduler::run(client.clone(), shutdown.clone()));
-    if let Some(config) = metal::config(&arguments.metal, server)? {
-        parts.spawn(metal::run(client.clone(), config, shutdown.clone()));
-    }
-    let (server, cluster_cidr) = (server.clone(), arguments.cluster_cidr);
-    parts.spawn(async move { controllers::run(client, &server, cluster_cidr, shutdown).await });
-    Ok(())
 }
