@@ -1,4 +1,5 @@
 //! The server on loopback: UDP, TCP, truncation, upstream.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

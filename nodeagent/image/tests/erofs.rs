@@ -1,4 +1,5 @@
 //! Layers converted to EROFS, checked by fsck.erofs and by the kernel.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
 //! Pulls from Debian's docker-registry on loopback, with an image made by hand and pushed by skopeo.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::fs;

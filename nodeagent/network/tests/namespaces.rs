@@ -1,4 +1,5 @@
 //! The pod network against a real kernel, in network namespaces. Needs root.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 

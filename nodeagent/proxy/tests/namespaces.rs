@@ -1,4 +1,5 @@
 //! Service rules against a real kernel: a node, two backends and an outsider in namespaces. Needs root.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::fs::File;

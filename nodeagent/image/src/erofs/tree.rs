@@ -96,7 +96,7 @@ impl Default for Tree {
 
 impl Tree {
     /// Number of nodes, replaced ones included.
-    pub fn len(&self) -> usize {
+    pub fn node_count(&self) -> usize {
         self.nodes.len()
     }
 

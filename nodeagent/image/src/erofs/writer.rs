@@ -73,7 +73,7 @@ impl Writer {
 
     /// Writes all metadata; the file is on disk (fsync) when this returns. Returns its size in bytes.
     pub fn finish(mut self) -> Result<u64, Error> {
-        let layout = layout::plan(&self.tree, self.tree.len());
+        let layout = layout::plan(&self.tree, self.tree.node_count());
         let metadata_block = u32::try_from(self.next_block).map_err(|_| Error::TooLarge)?;
         let blocks = self.next_block + layout.bytes / BLOCK;
         let summary = Summary {
