@@ -56,13 +56,45 @@ impl ReadVolatile for Image<'_> {
         &mut self,
         target: &mut VolatileSlice<B>,
     ) -> std::result::Result<usize, VolatileMemoryError> {
-        let wanted = target.len().min(COPY_BYTES);
-        let count = self
-            .file
-            .read_at(&mut self.buffer[..wanted], self.position)
-            .map_err(VolatileMemoryError::IOError)?;
-        target.copy_from(&self.buffer[..count]);
-        self.position += count as u64;
-        Ok(count)
+        let mut done = 0;
+        // The caller takes a short count for the end of the file, so the target is filled.
+        while done < target.len() {
+            let wanted = (target.len() - done).min(COPY_BYTES);
+            let count = self
+                .file
+                .read_at(&mut self.buffer[..wanted], self.position)
+                .map_err(VolatileMemoryError::IOError)?;
+            if count == 0 {
+                break;
+            }
+            target.offset(done)?.copy_from(&self.buffer[..count]);
+            self.position += count as u64;
+            done += count;
+        }
+        Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vm_memory::{Bytes, GuestAddress};
+
+    #[test]
+    fn files_longer_than_the_buffer_are_copied_whole() {
+        let path = std::env::temp_dir().join(format!("boot-image-{}", std::process::id()));
+        let content: Vec<u8> = (0..3 * COPY_BYTES + 7).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let file = File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let ram = memory::allocate(memory::RAM_BYTES_MIN).unwrap();
+        let mut image = Image::new(&file).unwrap();
+        let at = GuestAddress(0x1000);
+        ram.read_exact_volatile_from(at, &mut image, content.len()).unwrap();
+        let mut copied = vec![0; content.len()];
+        ram.read_slice(&mut copied, at).unwrap();
+        assert!(copied == content);
+        image.seek(SeekFrom::Start(0)).unwrap();
+        assert!(ram.read_exact_volatile_from(at, &mut image, content.len() + 1).is_err());
     }
 }

@@ -75,11 +75,17 @@ impl Vcpus {
                 .name(format!("vcpu{}", vcpu.id))
                 .stack_size(STACK_BYTES)
                 .spawn(move || {
+                    let mut vcpu = vcpu;
                     let outcome = match (hooks.enter)() {
-                        Ok(()) => run(vcpu, &gate, &*bus, &first_run),
+                        Ok(()) => run(&mut vcpu, &gate, &*bus, &first_run),
                         Err(reason) => Outcome::Failed(reason),
                     };
                     (hooks.ended)(outcome);
+                    // The process ends now. Until then nothing is closed: that takes system calls
+                    // which this thread has given up.
+                    loop {
+                        std::thread::park();
+                    }
                 })
                 .map_err(Error::Spawn)?;
             threads.push(thread);
@@ -127,9 +133,9 @@ extern "C" fn on_kick(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_v
     }
 }
 
-fn run(mut vcpu: Vcpu, gate: &Gate, bus: &dyn Bus, first_run: &OnceLock<Instant>) -> Outcome {
+fn run(vcpu: &mut Vcpu, gate: &Gate, bus: &dyn Bus, first_run: &OnceLock<Instant>) -> Outcome {
     IMMEDIATE_EXIT.set(&raw mut vcpu.fd.get_kvm_run().immediate_exit);
-    let outcome = run_until_end(&mut vcpu, gate, bus, first_run);
+    let outcome = run_until_end(vcpu, gate, bus, first_run);
     IMMEDIATE_EXIT.set(std::ptr::null_mut());
     outcome
 }

@@ -329,7 +329,11 @@ mod tests {
     #[test]
     fn a_minimal_configuration_is_accepted() {
         let mut config = valid();
-        config.nics.push(wire::Nic { tap_fd: null(), mac: vec![2, 0, 0, 0, 0, 1].into(), mtu: 1450 });
+        config.nics.push(wire::Nic {
+            tap_fd: null(),
+            mac: vec![2, 0, 0, 0, 0, 1].into(),
+            mtu: 1450,
+        });
         let config = check(config, Claims::default()).unwrap();
         assert_eq!(config.vcpus, 1);
         assert_eq!(config.nics[0].mac, [2, 0, 0, 0, 0, 1]);

@@ -21,8 +21,7 @@ pub fn enter() -> Result<(), Error> {
     let none: Option<&str> = None;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     step(mount(none, "/", none, private, none), "make mounts private")?;
-    let flags =
-        MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
     let options = Some(ROOT_OPTIONS);
     step(mount(Some("none"), NEW_ROOT, Some("tmpfs"), flags, options), "mount an empty root")?;
     step(chdir(NEW_ROOT), "enter the empty root")?;

@@ -2,23 +2,18 @@
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
+const CHARACTER_DEVICE: u32 = 0o020_600;
 
-fn add(archive: &mut Vec<u8>, inode: usize, name: &str, mode: u32, data: &[u8]) {
-    let fields = [
-        inode,
-        mode as usize,
-        0,
-        0,
-        1,
-        0,
-        data.len(),
-        0,
-        0,
-        0,
-        0,
-        name.len() + 1,
-        0,
-    ];
+fn add(
+    archive: &mut Vec<u8>,
+    inode: usize,
+    name: &str,
+    mode: u32,
+    device: (usize, usize),
+    data: &[u8],
+) {
+    let fields =
+        [inode, mode as usize, 0, 0, 1, 0, data.len(), 0, 0, device.0, device.1, name.len() + 1, 0];
     archive.extend(b"070701");
     for field in fields {
         archive.extend(format!("{field:08x}").bytes());
@@ -38,9 +33,12 @@ fn pad(archive: &mut Vec<u8>) {
 pub fn with_init(program: &[u8]) -> Vec<u8> {
     let mut archive = Vec::new();
     for (inode, name) in ["dev", "proc", "sys", "tmp"].into_iter().enumerate() {
-        add(&mut archive, inode + 1, name, DIRECTORY, b"");
+        add(&mut archive, inode + 1, name, DIRECTORY, (0, 0), b"");
     }
-    add(&mut archive, 10, "init", PROGRAM, program);
-    add(&mut archive, 0, "TRAILER!!!", 0, b"");
+    // Without a console a program starts with no open descriptors, and Rust then opens /dev/null.
+    add(&mut archive, 8, "dev/null", CHARACTER_DEVICE, (1, 3), b"");
+    add(&mut archive, 9, "dev/console", CHARACTER_DEVICE, (5, 1), b"");
+    add(&mut archive, 10, "init", PROGRAM, (0, 0), program);
+    add(&mut archive, 0, "TRAILER!!!", 0, (0, 0), b"");
     archive
 }

@@ -25,6 +25,7 @@ pub fn run() -> ! {
         // Some kernels mount /dev themselves.
         let _ = mount(Some(kind), at, Some(kind), MsFlags::empty(), none);
     }
+    std::panic::set_hook(Box::new(|panic| say(&format!("guest init failed: {panic}\n"))));
     let cmdline = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let role = cmdline.split_whitespace().find_map(|word| word.strip_prefix("bulkhead.test="));
     match role {
@@ -99,7 +100,10 @@ fn check_devices() {
     let mut line = |name: &str, text: String| writeln!(report, "{name} {text}").unwrap();
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap();
     line("cpus", cpus.matches("processor\t").count().to_string());
-    line("memory", std::fs::read_to_string("/proc/meminfo").unwrap().lines().next().unwrap().into());
+    line(
+        "memory",
+        std::fs::read_to_string("/proc/meminfo").unwrap().lines().next().unwrap().into(),
+    );
     line("clock", read_trimmed("/sys/devices/system/clocksource/clocksource0/current_clocksource"));
     line("serial", read_trimmed("/sys/block/vda/serial"));
     line("read-only", check_read_only());
@@ -179,7 +183,8 @@ fn set_address() {
             let mut address: libc::sockaddr_in = std::mem::zeroed();
             address.sin_family = libc::AF_INET as libc::sa_family_t;
             address.sin_addr.s_addr = u32::from_ne_bytes(octets);
-            request.ifr_ifru.ifru_addr = std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(address);
+            request.ifr_ifru.ifru_addr =
+                std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(address);
             set(&request, code);
         }
         request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;

@@ -16,6 +16,8 @@ use proto::vmm::{Disk, GuestPort, Jail, Nic, VmConfig, Vsock};
 use crate::{cpio, guest};
 
 const KERNEL: &str = "/usr/lib/bulkhead/vmlinux";
+/// Set to see what guests print.
+const SHOW_CONSOLE: &str = "BULKHEAD_SHOW_CONSOLE";
 /// Longest run of a guest in emulation.
 const DEADLINE: Duration = Duration::from_secs(120);
 pub const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x55];
@@ -117,6 +119,9 @@ impl Builder {
         let guest_ports = vec![GuestPort { port: guest::REPORT_PORT, fd }];
         self.config.vsock = Some(Vsock { cid: 3, listener_fd, guest_ports });
         self.config.control_fd = control_fd;
+        if std::env::var_os(SHOW_CONSOLE).is_some() {
+            self.config.console_fd = Some(1);
+        }
         let mut encoded = tempfile::tempfile().unwrap();
         encoded.write_all(&self.config.encode_to_vec()).unwrap();
         let config_fd = self.pass(encoded);
@@ -160,7 +165,7 @@ impl Vm {
         self.report.read_line(&mut line).expect("a report within the deadline");
         assert!(!line.is_empty(), "the guest ended early: {}", self.finish().1);
         println!("  guest: {}", line.trim());
-        let (name, text) = line.trim_end().split_once(' ').unwrap();
+        let (name, text) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
         (name.to_owned(), text.to_owned())
     }
 

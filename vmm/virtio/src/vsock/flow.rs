@@ -169,7 +169,8 @@ impl Flow {
     /// Nothing will move in either direction: a reset may end the connection.
     pub fn is_finished(&self) -> bool {
         let host = self.shutdown_told | self.shutdown_owed;
-        let to_guest_shut = self.guest_shutdown & SHUTDOWN_RECEIVE != 0 || host & SHUTDOWN_SEND != 0;
+        let to_guest_shut =
+            self.guest_shutdown & SHUTDOWN_RECEIVE != 0 || host & SHUTDOWN_SEND != 0;
         self.guest_sends_no_more() && to_guest_shut
     }
 
