@@ -93,7 +93,8 @@ pub enum Type {
 struct Table {
     messages: Vec<Message>,
     by_name: HashMap<String, usize>,
-    by_kind: HashMap<(&'static str, String), usize>,
+    /// By `apiVersion/kind`.
+    by_kind: HashMap<String, usize>,
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
@@ -103,7 +104,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         .iter()
         .enumerate()
         .filter(|(_, message)| message.is_kind)
-        .map(|(at, message)| ((message.api_version, message.short_name().to_owned()), at))
+        .map(|(at, message)| (kind_key(message.api_version, message.short_name()), at))
         .collect();
     Table { messages, by_name, by_kind }
 });
@@ -119,16 +120,15 @@ pub fn message(name: &str) -> Option<&'static Message> {
     TABLE.by_name.get(name).map(|at| &TABLE.messages[*at])
 }
 
+fn kind_key(api_version: &str, kind: &str) -> String {
+    format!("{api_version}/{kind}")
+}
+
 /// The message of an API kind. Options, `Status`, `Scale` and such belong to every group version.
 #[must_use]
 pub fn message_of(api_version: &str, kind: &str) -> Option<&'static Message> {
-    let find = |version: &str| {
-        TABLE
-            .by_kind
-            .iter()
-            .find(|((v, k), _)| *v == version && k == kind)
-            .map(|(_, at)| &TABLE.messages[*at])
-    };
+    let find =
+        |version: &str| TABLE.by_kind.get(&kind_key(version, kind)).map(|at| &TABLE.messages[*at]);
     find(api_version).or_else(|| find(META_VERSION))
 }
 

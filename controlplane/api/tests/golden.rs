@@ -2,6 +2,8 @@
 //!
 //! `BULKHEAD_GOLDEN` names the directory `k8s.io/api/testdata/HEAD` of Debian's golang-k8s-api-dev.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::path::Path;
 
 use serde_json::Value;
@@ -86,5 +88,21 @@ fn differ(ours: &Value, theirs: &Value, path: &str, found: &mut Vec<String>) {
         }
         _ if ours == theirs => {}
         _ => found.push(format!("{path}: ours {ours}, theirs {theirs}")),
+    }
+}
+
+/// Damaged bodies are refused or decoded, never more.
+#[test]
+fn damaged_bodies_do_no_harm() {
+    let pod = serde_json::json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "labels": {"b": "c"}},
+        "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "1"}}}]}});
+    let bytes = api::protobuf::encode(&pod).unwrap();
+    for at in 4..bytes.len() {
+        for value in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut damaged = bytes.clone();
+            damaged[at] = value;
+            let _ = api::protobuf::decode(&damaged);
+        }
+        let _ = api::protobuf::decode(&bytes[..at]);
     }
 }

@@ -115,11 +115,9 @@ fn special(kind: Type, value: &Value) -> Vec<u8> {
             out.integer(2, value.as_i64().unwrap_or(0));
             out.text(3, value.as_str().unwrap_or_default());
         }
-        Type::RawExtension | Type::FieldsV1 | Type::Json => {
-            if !value.is_null() || kind == Type::Json {
-                out.text(1, &value.to_string());
-            }
-        }
+        // Any JSON can be null; the others then have no bytes at all.
+        Type::RawExtension | Type::FieldsV1 if value.is_null() => {}
+        Type::RawExtension | Type::FieldsV1 | Type::Json => out.text(1, &value.to_string()),
         Type::SchemaOrArray => match value {
             Value::Array(items) => {
                 items.iter().for_each(|item| out.bytes(2, &message(schema::schema_props(), item)));

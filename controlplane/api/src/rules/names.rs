@@ -34,7 +34,7 @@ fn too_long(max: usize) -> String {
 
 fn shape(what: &str, examples: &[&str], pattern: &str) -> String {
     let quoted: Vec<String> = examples.iter().map(|example| format!("'{example}'")).collect();
-    let examples = quoted.join(",  or ").replacen(",  or ", ",  or ", 1);
+    let examples = quoted.join(",  or ");
     format!("{what} (e.g. {examples}, regex used for validation is '{pattern}')")
 }
 

@@ -60,7 +60,7 @@ fn items<'a>(
 fn require_text(value: &Value, field: &str, path: &str, problems: &mut Problems) -> bool {
     let missing = text(value, field).is_empty();
     if missing {
-        problems.required(&format!("{path}.{field}").trim_start_matches('.').to_owned(), "");
+        problems.required(format!("{path}.{field}").trim_start_matches('.'), "");
     }
     !missing
 }
