@@ -184,6 +184,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::describe::text::tests::has_line;
 
     #[test]
     fn requests_are_summed() {
@@ -211,7 +212,7 @@ mod tests {
             "  x          p     500m (25%)    0 (0%)      152Mi (10%)      0 (0%)         <unknown>",
             "  cpu                500m (25%)   0 (0%)",
         ] {
-            assert!(text.contains(line), "{line:?} is missing in\n{text}");
+            assert!(has_line(&text, line), "{line:?} is missing in\n{text}");
         }
     }
 }

@@ -113,6 +113,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::describe::text::tests::has_line;
 
     #[test]
     fn a_pod_is_described() {
@@ -147,7 +148,7 @@ mod tests {
             "  Type   Status",
             "QoS Class:       BestEffort",
         ] {
-            assert!(text.contains(line), "{line:?} is missing in\n{text}");
+            assert!(has_line(&text, line), "{line:?} is missing in\n{text}");
         }
     }
 }

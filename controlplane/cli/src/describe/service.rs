@@ -87,6 +87,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::describe::text::tests::has_line;
 
     #[test]
     fn a_service_is_described() {
@@ -114,7 +115,7 @@ mod tests {
             "NodePort:          <unset>  30080/TCP",
             "Endpoints:         10.0.0.1:8080,10.0.0.2:8080,10.0.0.3:8080 + 1 more...",
         ] {
-            assert!(text.contains(line), "{line:?} is missing in\n{text}");
+            assert!(has_line(&text, line), "{line:?} is missing in\n{text}");
         }
     }
 }

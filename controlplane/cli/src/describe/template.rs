@@ -45,11 +45,8 @@ pub(super) fn containers(
     text.line(&format!("{label}:"));
     for container in items_at(spec, pointer) {
         let name = text_at(container, "/name");
-        text.nested(|text| {
-            text.line(&format!("{name}:"));
-            let status = items_at(statuses, "").find(|status| text_at(status, "/name") == name);
-            text.nested(|text| one_container(text, container, status));
-        });
+        let status = items_at(statuses, "").find(|status| text_at(status, "/name") == name);
+        text.entry(name, |text| one_container(text, container, status));
     }
 }
 
@@ -255,10 +252,7 @@ pub(super) fn volumes(text: &mut Text, spec: &Value) {
     }
     text.line("Volumes:");
     for volume in items_at(spec, "/volumes") {
-        text.nested(|text| {
-            text.line(&format!("{}:", text_at(volume, "/name")));
-            text.nested(|text| one_volume(text, volume));
-        });
+        text.entry(text_at(volume, "/name"), |text| one_volume(text, volume));
     }
 }
 
@@ -389,14 +383,14 @@ mod tests {
 Pod Template:
   Labels:  app=x
   Containers:
-    c:
-      Image:      i
-      Port:       80/TCP
-      Host Port:  0/TCP
-      Command:
-        sh
-      Environment:   <none>
-      Mounts:        <none>
+   c:
+    Image:      i
+    Port:       80/TCP
+    Host Port:  0/TCP
+    Command:
+      sh
+    Environment:   <none>
+    Mounts:        <none>
   Volumes:         <none>
   Node-Selectors:  <none>
   Tolerations:     <none>

@@ -43,6 +43,16 @@ impl Text {
         self.level -= 1;
     }
 
+    /// A named entry (a container, a volume): its fields stand at the second level wherever it is, as kubectl has it.
+    pub fn entry(&mut self, name: &str, inside: impl FnOnce(&mut Self)) {
+        let level = self.level;
+        self.level = 0;
+        self.line(&format!("{}{name}:", if level == 0 { "  " } else { "   " }));
+        self.level = 2;
+        inside(self);
+        self.level = level;
+    }
+
     /// A map: one entry per line, the first beside the label.
     pub fn map(&mut self, label: &str, object: &Value, pointer: &str, separator: &str) {
         let entries = entries_at(object, pointer).into_iter();
@@ -89,10 +99,16 @@ pub(crate) fn date(timestamp: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// Whether a line of `text` reads so, however wide its columns are.
+    pub(crate) fn has_line(text: &str, line: &str) -> bool {
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        text.lines().any(|candidate| words(candidate) == words(line))
+    }
 
     #[test]
     fn lists_stand_below_each_other() {

@@ -143,6 +143,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::describe::text::tests::has_line;
 
     #[test]
     fn a_deployment_is_described_with_its_sets() {
@@ -170,7 +171,7 @@ mod tests {
             "OldReplicaSets:  d-1 (0/0 replicas created)",
             "NewReplicaSet:   d-2 (3/3 replicas created)",
         ] {
-            assert!(text.contains(line), "{line:?} is missing in\n{text}");
+            assert!(has_line(&text, line), "{line:?} is missing in\n{text}");
         }
     }
 }
