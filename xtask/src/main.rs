@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cargo;
 mod doctor;
+mod e2e;
 mod kube;
 mod paths;
 mod progress;
@@ -30,6 +32,10 @@ enum Command {
     Doctor,
     /// Runs all tests, from cheap to dear.
     Test(test::Options),
+    /// Proves in the rack, with Debian's kubectls, what the project promises.
+    E2e(e2e::Options),
+    /// Measures in the rack and prints tables.
+    Bench(bench::Options),
     /// Runs a crate's test binaries in a machine with real KVM and root.
     VmTest(vm_test::Options),
 }
@@ -40,6 +46,8 @@ fn main() -> ExitCode {
         Command::Down => up::down(),
         Command::Doctor => doctor::run(),
         Command::Test(options) => test::run(&options),
+        Command::E2e(options) => e2e::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::VmTest(options) => vm_test::run(&options),
     };
     match result {

@@ -1,0 +1,35 @@
+//! `cargo xtask bench`: figures from one run in the rack, printed as tables.
+
+mod idle;
+mod pod;
+mod table;
+
+use anyhow::Result;
+
+use crate::up;
+
+/// What to measure.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum What {
+    /// The stages of a pod's start, and the memory of an idle pod.
+    Pod(pod::Options),
+    /// What the control plane and the agents use while nothing happens.
+    Idle(idle::Options),
+}
+
+/// What all of it needs.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    #[command(subcommand)]
+    what: What,
+    #[command(flatten)]
+    rack: up::Options,
+}
+
+/// Measures.
+pub fn run(options: &Options) -> Result<()> {
+    match &options.what {
+        What::Pod(pod) => pod::run(pod, &options.rack),
+        What::Idle(idle) => idle::run(idle, &options.rack),
+    }
+}
