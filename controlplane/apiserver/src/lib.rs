@@ -3,6 +3,11 @@
 //! Start it with [`Server::start`]. Everything that is Kubernetes without a server lives in crate `api`, everything
 //! about identity in crate `access`.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "a Status is built once per failed request and answered at once"
+)]
+
 mod accept;
 mod admission;
 mod app;

@@ -1,5 +1,7 @@
 //! Discovery, OpenAPI, tables, health.
 
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod common;
 
 use common::Cluster;

@@ -1,5 +1,7 @@
 //! Verbs over the wire: create, read, change, delete, with upstream's codes and texts.
 
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod common;
 
 use common::Cluster;

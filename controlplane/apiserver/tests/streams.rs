@@ -1,5 +1,7 @@
 //! Requests that a node agent answers: logs and upgraded streams, through a stand-in agent.
 
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod common;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};

@@ -1,5 +1,7 @@
 //! Watches over the wire.
 
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod common;
 
 use common::{Cluster, Events};

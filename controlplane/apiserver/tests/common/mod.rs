@@ -1,5 +1,11 @@
 //! A server in this process, and raw HTTP to it.
 
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses its part; a failed step fails the test"
+)]
+
 use std::{net::SocketAddr, sync::Arc};
 
 use apiserver::{Config, Handle, Server};

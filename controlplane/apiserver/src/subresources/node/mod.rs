@@ -131,9 +131,11 @@ fn service_address(call: &Call, name: &str, port: &str) -> Result<SocketAddr, St
         Status::new(Reason::ServiceUnavailable, message)
     };
     let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
-    let wanted = ports
-        .iter()
-        .find(|p| port.is_empty() || p["name"] == port || p["port"].to_string() == port);
+    let wanted = ports.iter().find(|p| {
+        port.is_empty()
+            || p["name"] == port
+            || port.parse::<u64>().is_ok_and(|number| p["port"] == number)
+    });
     let wanted = wanted.ok_or_else(unavailable)?;
     let slices = Lookup::list(
         &*call.app.cache,
