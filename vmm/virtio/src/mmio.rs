@@ -138,7 +138,7 @@ impl Transport {
     /// The driver reads at `offset` in the window. What does not exist reads as zero.
     pub fn read(&self, offset: u64, data: &mut [u8]) {
         data.fill(0);
-        if offset >= reg::CONFIG && offset < MMIO_WINDOW_BYTES {
+        if (reg::CONFIG..MMIO_WINDOW_BYTES).contains(&offset) {
             let start = (offset - reg::CONFIG) as usize;
             let config = self.profile.config.get(start..).unwrap_or_default();
             let count = config.len().min(data.len());

@@ -102,8 +102,8 @@ pub fn compile(kind: Kind) -> Result<BpfProgram, Error> {
     add_memory_rules(&mut rules).map_err(Error::Compile)?;
     let (calls, requests): (&[libc::c_long], Vec<u64>) = match kind {
         Kind::Vcpu => (&[], KVM_REQUESTS.to_vec()),
-        Kind::Io => (IO, vec![libc::TUNSETOFFLOAD as u64, libc::FIONBIO as u64]),
-        Kind::Control => (CONTROL, vec![libc::FIONBIO as u64]),
+        Kind::Io => (IO, vec![libc::TUNSETOFFLOAD, libc::FIONBIO]),
+        Kind::Control => (CONTROL, vec![libc::FIONBIO]),
     };
     rules.extend(calls.iter().map(|call| (*call, Vec::new())));
     let allowed: Result<Vec<_>, _> =

@@ -1,6 +1,8 @@
 //! Boots real guests. One program in three roles: the test (the host's side), the VMM under test
 //! (`--config-fd`), and the guest's init (as process 1 with `bulkhead.test=` on its command line).
 
+#![allow(clippy::unwrap_used, reason = "a test without the standard harness")]
+
 mod cases;
 mod cpio;
 mod guest;

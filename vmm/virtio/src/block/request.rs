@@ -119,7 +119,7 @@ impl Disk {
     fn plan_transfer(self, sector: u64, bytes: usize) -> Result<(u64, usize), Status> {
         // usize is 64 bits wide here.
         let length = bytes as u64;
-        if length % SECTOR_BYTES != 0 {
+        if !length.is_multiple_of(SECTOR_BYTES) {
             return Err(Status::IoError);
         }
         let (offset, _) = self.range(sector, length / SECTOR_BYTES).ok_or(Status::IoError)?;
