@@ -1,5 +1,5 @@
 //! The contracts between the agent, the VMM and the guest, as generated code.
-#![allow(clippy::all, missing_docs, reason = "generated code")]
+#![allow(clippy::all, missing_docs, unused_qualifications, reason = "generated code")]
 
 /// VMM control: `vmm.proto`.
 pub mod vmm {

@@ -13,6 +13,8 @@ pub struct Artifact {
     /// The target's name (`init`, `conformance`).
     pub name: String,
     pub path: PathBuf,
+    /// A test binary, not a program that a test needs.
+    pub is_test: bool,
 }
 
 /// Runs `cargo <arguments>` and returns the executables it made or found fresh.
@@ -34,6 +36,7 @@ pub fn build(arguments: &[&str]) -> Result<Vec<Artifact>> {
 fn executable(line: &str) -> Option<Artifact> {
     let message: serde_json::Value = serde_json::from_str(line).ok()?;
     let path = message["executable"].as_str()?;
+    let is_test = message["profile"]["test"].as_bool().unwrap_or(false);
     let name = message["target"]["name"].as_str()?;
-    Some(Artifact { name: name.to_owned(), path: path.into() })
+    Some(Artifact { name: name.to_owned(), path: path.into(), is_test })
 }

@@ -57,6 +57,8 @@ pub fn run(options: &Options) -> Result<()> {
         arguments.extend(["--test", test]);
     }
     let artifacts = cargo::build(&arguments)?;
+    let (artifacts, programs): (Vec<_>, Vec<_>) =
+        artifacts.into_iter().partition(|artifact| artifact.is_test);
     if artifacts.is_empty() {
         bail!("{} has no tests", options.package);
     }
@@ -73,6 +75,10 @@ pub fn run(options: &Options) -> Result<()> {
         deadline: Duration::from_secs(options.deadline),
     };
     job.environment.push(("BULKHEAD_VM".into(), "1".into()));
+    // Programs that the crate's tests start, at the path that cargo told them (`CARGO_BIN_EXE_*`).
+    for program in programs {
+        job.files.push((program.path.to_string_lossy().into_owned(), program.path));
+    }
     for (index, artifact) in artifacts.iter().enumerate() {
         let stripped = work.path().join(index.to_string());
         builder::exec::run(

@@ -14,6 +14,8 @@ pub fn initramfs(init_binary: &Path, out: &Path) -> Result<()> {
     let mut archive = CpioWriter::new(Vec::with_capacity(init.len() + 4096));
     archive.dir("dev", 0o755)?;
     archive.chardev("dev/console", 0o600, 5, 1)?;
+    // Without a console PID 1 starts with no descriptors at all; its runtime then opens this.
+    archive.chardev("dev/null", 0o666, 1, 3)?;
     for path in ["proc", "sys", "run"] {
         archive.dir(path, 0o755)?;
     }

@@ -22,6 +22,27 @@ impl Accelerator {
     }
 }
 
+impl Accelerator {
+    /// What the kernel of a machine must be told. In emulation its clock calibration fails on a busy host, and KVM
+    /// without a known TSC frequency never enters a guest; QEMU's emulated TSC runs at the host's rate.
+    #[must_use]
+    pub fn kernel_arguments(self) -> String {
+        let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        match (self, tsc_khz(&cpu)) {
+            (Self::Emulation, Some(khz)) => format!("tsc_early_khz={khz}"),
+            (Self::Emulation, None) | (Self::Kvm, _) => String::new(),
+        }
+    }
+}
+
+/// The first processor's `cpu MHz`, in kHz.
+fn tsc_khz(cpu: &str) -> Option<u64> {
+    let line = cpu.lines().find(|line| line.starts_with("cpu MHz"))?;
+    let (whole, fraction) = line.split(':').nth(1)?.trim().split_once('.')?;
+    let khz: String = fraction.chars().chain("000".chars()).take(3).collect();
+    Some(whole.parse::<u64>().ok()? * 1000 + khz.parse::<u64>().ok()?)
+}
+
 /// What was found, and why.
 #[derive(Debug, Clone)]
 pub struct Finding {
@@ -51,5 +72,17 @@ pub fn examine() -> Finding {
             accelerator: Accelerator::Kvm,
             reason: format!("the CPU has {flag} and /dev/kvm opens"),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_rate_is_read_in_khz() {
+        assert_eq!(tsc_khz("processor : 0\ncpu MHz\t\t: 2445.422\n"), Some(2_445_422));
+        assert_eq!(tsc_khz("cpu MHz : 3000.1\n"), Some(3_000_100));
+        assert_eq!(tsc_khz("processor : 0\n"), None);
     }
 }

@@ -89,6 +89,10 @@ pub fn run(
     let work = tempfile::tempdir()?;
     let image = work.path().join("initramfs");
     write_image(job, &kernel, &busybox, &image)?;
+    let arguments = format!(
+        "console=ttyS0 quiet loglevel=4 panic=-1 reboot=t mitigations=off nokaslr {}",
+        accelerator.kernel_arguments()
+    );
     let mut child = Command::new("qemu-system-x86_64")
         .args(accelerator.arguments())
         .args([
@@ -103,7 +107,7 @@ pub fn run(
         .arg(&kernel.vmlinuz)
         .arg("-initrd")
         .arg(&image)
-        .args(["-append", "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr"])
+        .args(["-append", &arguments])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

@@ -58,6 +58,8 @@ impl Registry {
             None => RegistryAuth::Anonymous,
         };
         let protocol = ClientProtocol::HttpsExcept(config.insecure_registries.clone());
+        // The process may have chosen a provider already; one is enough, and ring is the workspace's.
+        let _chosen = rustls::crypto::ring::default_provider().install_default();
         let client = Client::new(ClientConfig {
             protocol,
             connect_timeout: Some(std::time::Duration::from_secs(10)),

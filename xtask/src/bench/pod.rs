@@ -50,6 +50,9 @@ const STAGES: [(&str, &str); 8] = [
 ];
 const CREATED: &str = "created";
 
+/// More than what kubectl looks at to tell JSON from YAML.
+const PEEKED_BYTES: usize = 8192;
+
 /// When one pod passed which stage, in unix seconds of this host.
 type Times = BTreeMap<&'static str, f64>;
 
@@ -222,7 +225,16 @@ impl Writer {
             .spawn()
             .context("failed to start kubectl")?;
         let stdin = child.stdin.take();
-        Ok(Self { child, stdin })
+        let mut writer = Self { child, stdin };
+        // kubectl looks at the first 4 KiB of its input before it takes the first object: an object of more than that
+        // makes it work, and fetch what it fetches once.
+        let text = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "first"},
+            "data": {"text": " ".repeat(PEEKED_BYTES)},
+        });
+        writer.create(&text)?;
+        kubectl.wait("configmap/first", "create", Duration::from_secs(60))?;
+        Ok(writer)
     }
 
     /// Returns when the object was handed over.

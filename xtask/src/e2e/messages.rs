@@ -19,14 +19,16 @@ pub fn bad_image(scene: &Scene<'_>) -> Result<()> {
     scene.kubectl().apply(&pod)?;
     let waiting = "jsonpath={.status.containerStatuses[0].state.waiting.reason}";
     scene.kubectl().wait("pod/bad", &format!("{waiting}=ImagePullBackOff"), RECOVERY)?;
-    let pod = scene.pod("bad")?;
-    let message = pod.text("/status/containerStatuses/0/state/waiting/message");
-    ensure!(
-        message.starts_with(&format!("Back-off pulling image \"{missing}\"")),
-        "the message is {message:?}"
-    );
+    // Each further try shows ErrImagePull for a moment.
+    let (message, phase) = until("the message of the back-off", RECOVERY, || {
+        let pod = scene.pod("bad")?;
+        let message = pod.text("/status/containerStatuses/0/state/waiting/message").to_owned();
+        let expected = format!("Back-off pulling image \"{missing}\"");
+        ensure!(message.starts_with(&expected), "the message is {message:?}");
+        Ok((message, pod.text("/status/phase").to_owned()))
+    })?;
     scene.proves(format!("waiting, ImagePullBackOff: {message}"));
-    ensure!(pod.text("/status/phase") == "Pending", "the pod is {}", pod.text("/status/phase"));
+    ensure!(phase == "Pending", "the pod is {phase}");
     for kubectl in scene.kubectls() {
         let line = kubectl.run(&["get", "pod", "bad", "--no-headers"])?;
         ensure!(

@@ -72,6 +72,7 @@ fn provisioned(scene: &Scene<'_>, machine: &Machine) -> Result<()> {
 
 /// A line such as `... machine machine="node-1" from=Unknown to=Discovered`, plain or as JSON.
 fn is_step(line: &str, machine: &str, step: &str) -> bool {
+    let line = without_colours(line);
     let to = [format!("to={step}"), format!("\"to\":\"{step}\"")];
     line.contains(machine) && to.iter().any(|text| line.contains(text))
 }
@@ -96,6 +97,13 @@ fn runs_the_node_image(scene: &Scene<'_>, machine: &Machine) -> Result<()> {
     Ok(())
 }
 
+/// Leaves out escape sequences for terminals (`ESC [ ... m`).
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').map_or("", |(_, rest)| rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +116,8 @@ mod tests {
             "Booting"
         ));
         assert!(is_step(r#"{"fields":{"machine":"node-1","to":"Booting"}}"#, "node-1", "Booting"));
+        let coloured = "machine \u{1b}[3mmachine\u{1b}[0m\u{1b}[2m=\u{1b}[0m\"node-1\" \u{1b}[3mto\u{1b}[0m\u{1b}[2m=\u{1b}[0mReady";
+        assert!(is_step(coloured, "node-1", "Ready"));
         assert!(!is_step("machine=node-2 to=Booting", "node-1", "Booting"));
         assert!(!is_step("machine=node-1 from=Booting to=Loading", "node-1", "Booting"));
     }

@@ -21,7 +21,10 @@ const CLIENT_ROUNDS: u32 = 20_000;
 /// Requests by the NodePorts of all nodes, and by the Service's name in the cluster, go on throughout; none fails.
 pub fn update_and_undo(scene: &Scene<'_>) -> Result<()> {
     let (first, last) = (scene.kubectl(), scene.kubectls().last().context("no kubectl")?);
-    first.apply(&deployment("web", REPLICAS, versioned_nginx("v1")))?;
+    let mut web = deployment("web", REPLICAS, versioned_nginx("v1"));
+    // The time that its preStop hook needs is part of the grace period.
+    web["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = serde_json::json!(30);
+    first.apply(&web)?;
     first.apply(&service("web", 80))?;
     first.rollout("web", ROLLOUT)?;
     let addresses = node_ports(scene, &first)?;

@@ -113,14 +113,11 @@ pub fn exec(scene: &Scene<'_>) -> Result<()> {
             let version = &kubectl.version;
             scene.proves(format!("kubectl {version} over {transport:?} ({opened}): exit codes 0, 7, 137; stdout and stderr apart; {PAYLOAD_BYTES} bytes in, sum {sum} back"));
         }
-        let missing = kubectl.refused(&["exec", "box", "--", "no-such-program"], b"");
-        // Kubernetes' runtimes answer 126, 127 or 1 here; kubectl passes on what it gets.
-        if let Ok(text) = missing {
-            scene.proves(format!(
-                "a program that is not there: {}",
-                text.lines().last().unwrap_or_default()
-            ));
-        }
+        let missing =
+            kubectl.call(&["exec", "box", "--", "no-such-program"], b"", Duration::ZERO)?;
+        ensure!(missing.code != 0, "a program that is not there ended with 0");
+        let said = missing.err.lines().last().unwrap_or_default();
+        scene.proves(format!("no-such-program: exit code {}, {said}", missing.code));
     }
     Ok(())
 }

@@ -83,6 +83,10 @@ pub fn start_server(bar: &ProgressBar) -> Result<String> {
 #[must_use]
 pub fn server_arguments(server: &str) -> Vec<String> {
     let own = netns::CONTROL_PLANE;
+    let kernel_arguments = format!(
+        "console=ttyS0 quiet loglevel=4 mitigations=off bulkhead.debug-shell=ttyS1 {}",
+        rack::host::examine().accelerator.kernel_arguments()
+    );
     let (data, images) = (data_dir(), paths::images());
     let (data, images) = (data.to_string_lossy(), images.to_string_lossy());
     let arguments = [
@@ -111,7 +115,7 @@ pub fn server_arguments(server: &str) -> Vec<String> {
         "--metal-tftp-root",
         "/usr/lib/ipxe",
         "--metal-kernel-arguments",
-        "console=ttyS0 quiet loglevel=4 mitigations=off bulkhead.debug-shell=ttyS1",
+        &kernel_arguments,
         "--insecure-registry",
         REGISTRY,
     ];
