@@ -81,7 +81,21 @@ async fn can_i(
             let kinds = Kinds::discover(session).await?;
             let (group, plural) = match (resource, kinds.find(resource)) {
                 ("*", _) => ("*", "*"),
-                (_, Ok(kind)) => (kind.group.as_str(), kind.plural.as_str()),
+                (_, Ok(kind)) => {
+                    if !kind.namespaced && !namespace.is_empty() {
+                        let group = if kind.group.is_empty() {
+                            String::new()
+                        } else {
+                            format!(" in group '{}'", kind.group)
+                        };
+                        eprintln!(
+                            "Warning: resource '{}' is not namespace scoped{group}
+",
+                            kind.plural
+                        );
+                    }
+                    (kind.group.as_str(), kind.plural.as_str())
+                }
                 (_, Err(_)) => {
                     eprintln!("Warning: the server doesn't have a resource type '{resource}'\n");
                     ("", resource)

@@ -82,7 +82,23 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<()> {
     if kind.namespaced {
         object["metadata"]["namespace"] = session.namespace.clone().into();
     }
-    send::create(session, &kind, object, &writing, "kubectl-create").await
+    let words = match kind.kind.as_str() {
+        "Namespace" => String::new(),
+        "Secret" => "failed to create secret".to_owned(),
+        other => format!("failed to create {}:", other.to_lowercase()),
+    };
+    let done = send::create(session, &kind, object, &writing, "kubectl-create").await;
+    done.map_err(|error| plain_failure(error, &words))
+}
+
+/// kubectl tells these failures without the server's reason.
+pub(crate) fn plain_failure(error: anyhow::Error, words: &str) -> anyhow::Error {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) if !words.is_empty() => {
+            anyhow::anyhow!("{words} {}", status.message)
+        }
+        _ => error,
+    }
 }
 
 async fn create_files(session: &Session, arguments: &Arguments) -> Result<()> {

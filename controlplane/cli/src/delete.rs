@@ -157,9 +157,8 @@ fn options(arguments: &Arguments) -> Result<Value> {
         (true, _, -1) => Some(1),
         (true, ..) => bail!("--now and --grace-period cannot be specified together"),
         (_, true, -1) => Some(0),
-        (_, false, 0) => bail!(
-            "--grace-period=0 can only be used with --force, or use --now for a grace period of one second"
-        ),
+        // As upstream: without --force a pod is given a moment.
+        (_, false, 0) => Some(1),
         (_, _, -1) => None,
         (_, _, seconds) => Some(seconds),
     };
@@ -269,7 +268,7 @@ mod tests {
         assert_eq!(options_of("pod a --force").unwrap()["gracePeriodSeconds"], 0);
         assert_eq!(options_of("pod a --now").unwrap()["gracePeriodSeconds"], 1);
         assert_eq!(options_of("pod a --cascade=orphan").unwrap()["propagationPolicy"], "Orphan");
-        assert!(options_of("pod a --grace-period=0").is_err());
+        assert_eq!(options_of("pod a --grace-period=0").unwrap()["gracePeriodSeconds"], 1);
         assert!(options_of("pod a --cascade=x").is_err());
         assert!(!Tool::parse_from(["delete", "pod", "a", "--wait=false"]).arguments.wait);
     }

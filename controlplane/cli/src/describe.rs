@@ -4,6 +4,7 @@ mod generic;
 mod node;
 mod pod;
 mod service;
+mod small;
 mod template;
 mod text;
 mod workload;
@@ -141,7 +142,29 @@ async fn describe(
             workload::describe_deployment(&mut text, object, &sets);
         }
         ("apps", "ReplicaSet" | "StatefulSet" | "DaemonSet") => {
-            workload::describe_other(&mut text, object)
+            let pods = pods_of(session, object).await?;
+            workload::describe_other(&mut text, object, &pods);
+        }
+        ("", "Namespace") => {
+            let quotas = all_in(session, name(object), "ResourceQuota", "resourcequotas").await?;
+            let limits = all_in(session, name(object), "LimitRange", "limitranges").await?;
+            small::namespace(&mut text, object, &quotas, &limits);
+            return Ok(text.finish());
+        }
+        ("", "Secret") => {
+            small::secret(&mut text, object);
+            return Ok(text.finish());
+        }
+        ("", "ServiceAccount") => small::service_account(&mut text, object),
+        ("", "ConfigMap") => small::config_map(&mut text, object),
+        ("batch", "Job") => small::job(&mut text, object),
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => {
+            small::role(&mut text, object);
+            return Ok(text.finish());
+        }
+        ("rbac.authorization.k8s.io", _) => {
+            small::role_binding(&mut text, object);
+            return Ok(text.finish());
         }
         _ => generic::describe(&mut text, object),
     }
@@ -157,6 +180,25 @@ async fn pods_of_node(session: &Session, node: &str) -> Result<Vec<Value>> {
     let path = with_query(&crate::pods::kind().collection(None), &[("fieldSelector", &selector)]);
     // A user may see a node without seeing everyone's pods.
     let Ok(list) = session.list(&path).await else { return Ok(Vec::new()) };
+    Ok(items_at(&list, "/items").cloned().collect())
+}
+
+async fn pods_of(session: &Session, owner: &Value) -> Result<Vec<Value>> {
+    let selector = crate::pods::selector_of(owner).unwrap_or_default();
+    let namespace = text_at(owner, "/metadata/namespace");
+    let path = crate::pods::kind().collection(Some(namespace));
+    let list = session.list(&with_query(&path, &[("labelSelector", &selector)])).await?;
+    Ok(items_at(&list, "/items").cloned().collect())
+}
+
+async fn all_in(
+    session: &Session,
+    namespace: &str,
+    kind: &str,
+    plural: &str,
+) -> Result<Vec<Value>> {
+    let kind = Kind::built_in("", "v1", kind, plural, true);
+    let list = session.list(&kind.collection(Some(namespace))).await?;
     Ok(items_at(&list, "/items").cloned().collect())
 }
 

@@ -17,7 +17,20 @@ pub fn describe(error: &anyhow::Error, server: &str) -> String {
     if let Some(failure) = error.chain().find_map(|cause| cause.downcast_ref::<kube::Error>()) {
         return describe_transport(failure, server);
     }
-    format!("error: {error:#}")
+    format!("error: {}", chain_text(error))
+}
+
+/// The chain's texts, without those that an earlier one repeats already.
+fn chain_text(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Like [`describe`] for one answer of the server; `contexts` says what was being done.
@@ -129,5 +142,7 @@ mod tests {
     fn what_is_not_the_servers_is_an_error() {
         let error = anyhow::anyhow!("required flag(s) \"image\" not set");
         assert_eq!(describe(&error, ""), "error: required flag(s) \"image\" not set");
+        let repeated = anyhow::anyhow!("root").context("middle: root").context("top");
+        assert_eq!(describe(&repeated, ""), "error: top: middle: root");
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     json::{items_at, text_at},
     output::{
         self, Form,
-        table::{Table, View},
+        table::{Column, Table, View},
         tabwriter,
     },
     select::{self, Filter, Selection},
@@ -196,7 +196,7 @@ async fn print_tables(
                 Err(error) if client::is_not_found(&error) && failure.is_some() => {
                     eprintln!("{}", crate::error::describe(&error.into(), &session.server));
                 }
-                Err(error) => failure = failure.or(Some(error)),
+                Err(error) => failure = failure.or(Some(explain(error, arguments, selection))),
             }
         }
         if let Some(path) = &arguments.sort_by {
@@ -215,6 +215,25 @@ async fn print_tables(
         eprintln!("{}", nothing_found(session, arguments, selections));
     }
     failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Says which list was refused, as kubectl does.
+fn explain(error: kube::Error, arguments: &Arguments, selection: &Selection) -> kube::Error {
+    let kube::Error::Api(mut status) = error else { return error };
+    if selection.names.is_empty() && matches!(status.code, 400 | 404) {
+        let kind = &selection.kind;
+        let resource = format!("{}/{}, Resource={}", kind.group, kind.version, kind.plural);
+        let labels = arguments.filter.selector.as_deref().unwrap_or("");
+        let fields = arguments.filter.field_selector.as_deref().unwrap_or("");
+        let message = &status.message;
+        status.message = match arguments.filter.is_set() {
+            false => format!("Unable to list {resource:?}: {message}"),
+            true => format!(
+                "Unable to find {resource:?} that match label selector {labels:?}, field selector {fields:?}: {message}"
+            ),
+        };
+    }
+    kube::Error::Api(status)
 }
 
 fn check_names(arguments: &Arguments, selections: &[Selection]) -> Result<()> {
@@ -316,6 +335,7 @@ async fn watch(
         arguments,
         view: view_of(arguments, form, selections, &selection.kind),
         widths: Vec::new(),
+        columns: Vec::new(),
     };
     if !arguments.watch_only {
         printer.print_first(&first)?;
@@ -339,16 +359,14 @@ struct WatchPrinter<'a> {
     arguments: &'a Arguments,
     view: View,
     widths: Vec<usize>,
+    /// Of the first table: later events carry rows only.
+    columns: Vec<Column>,
 }
 
 impl WatchPrinter<'_> {
     fn print_first(&mut self, answer: &Value) -> Result<()> {
         if self.form.is_table() {
-            let table = Table::from_answer(answer, now());
-            if !table.rows.is_empty() {
-                self.print_lines(&table.lines(&self.view));
-                self.view.no_headers = true;
-            }
+            self.print_table(Table::from_answer(answer, now()));
             return Ok(());
         }
         items_of(answer).iter().try_for_each(|object| self.print_event(object))
@@ -356,9 +374,7 @@ impl WatchPrinter<'_> {
 
     fn print_event(&mut self, object: &Value) -> Result<()> {
         if self.form.is_table() {
-            let table = Table::from_answer(object, now());
-            self.print_lines(&table.lines(&self.view));
-            self.view.no_headers = true;
+            self.print_table(Table::from_answer(object, now()));
             return Ok(());
         }
         let mut object = object.clone();
@@ -375,8 +391,16 @@ impl WatchPrinter<'_> {
         Ok(())
     }
 
-    fn print_lines(&mut self, lines: &[String]) {
-        print!("{}", grow(&mut self.widths, lines));
+    fn print_table(&mut self, mut table: Table) {
+        if table.columns.is_empty() {
+            table.columns.clone_from(&self.columns);
+        } else {
+            self.columns.clone_from(&table.columns);
+        }
+        if !table.rows.is_empty() {
+            print!("{}", grow(&mut self.widths, &table.lines(&self.view)));
+            self.view.no_headers = true;
+        }
     }
 }
 

@@ -59,6 +59,18 @@ struct Field {
     unchanged: &'static str,
 }
 
+impl Field {
+    fn refusal(self, key: &str, present: &str) -> String {
+        let what = format!("'{key}' already has a value ({present})");
+        match self.name {
+            "labels" => format!("{what}, and --overwrite is false"),
+            _ => format!(
+                "--overwrite is false but found the following declared annotation(s): {what}"
+            ),
+        }
+    }
+}
+
 const LABELS: Field = Field {
     name: "labels",
     manager: "kubectl-label",
@@ -101,7 +113,7 @@ async fn run(session: &Session, change: &Change, list: bool, field: Field) -> Re
     let kinds = Kinds::discover(session).await?;
     for (kind, object) in objects(session, &kinds, change, &targets).await? {
         if list {
-            print_all(&kind, &object, field);
+            print_all(&object, field);
             continue;
         }
         change_one(session, change, (&kind, &object), &pairs, field).await?;
@@ -140,10 +152,9 @@ async fn objects(
     Ok(found)
 }
 
-fn print_all(kind: &Kind, object: &Value, field: Field) {
-    println!("Listing {} for {}/{}:", field.name, kind.qualified(), name(object));
+fn print_all(object: &Value, field: Field) {
     for (key, value) in crate::json::entries_at(object, &format!("/metadata/{}", field.name)) {
-        println!(" {key}={}", crate::json::scalar(value));
+        println!("{key}={}", crate::json::scalar(value));
     }
 }
 
@@ -181,11 +192,12 @@ fn plan(
     for (key, value) in pairs {
         let present = object.pointer(&format!("/metadata/{}/{}", field.name, pointer_segment(key)));
         match (value, present.and_then(Value::as_str)) {
-            (None, None) => eprintln!("{} \"{key}\" not found.", field.name.trim_end_matches('s')),
+            (None, None) if field.name == "labels" => eprintln!("label \"{key}\" not found."),
+            (None, None) => {}
             (None, Some(_)) => drop(changes.insert(key.clone(), Value::Null)),
             (Some(value), Some(present)) if value == present => {}
             (Some(_), Some(present)) if !overwrite => {
-                bail!("'{key}' already has a value ({present}), and --overwrite is false");
+                bail!(field.refusal(key, present));
             }
             (Some(value), _) => {
                 adds = true;

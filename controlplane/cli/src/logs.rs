@@ -92,7 +92,7 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<()> {
 async fn sources(session: &Session, arguments: &Arguments) -> Result<Vec<Source>> {
     let chosen = match (&arguments.selector, arguments.words.as_slice()) {
         (Some(selector), []) => pods::with_labels(session, selector).await?,
-        (None, [word] | [word, _]) => vec![pods::find(session, word).await?],
+        (None, [word] | [word, _]) => vec![find(session, word).await?],
         (None, []) => bail!("expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'"),
         (Some(_), _) => bail!("only a selector (-l) or a POD name is allowed"),
         (None, _) => bail!("expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'"),
@@ -103,6 +103,18 @@ async fn sources(session: &Session, arguments: &Arguments) -> Result<Vec<Source>
         sources.extend(of_pod(pod, asked, arguments.all_containers)?);
     }
     Ok(sources)
+}
+
+/// kubectl names the namespace where a pod is not found.
+async fn find(session: &Session, word: &str) -> Result<Value> {
+    pods::find(session, word).await.map_err(|error| match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) if status.code == 404 => anyhow::anyhow!(
+            "error from server (NotFound): {} in namespace \"{}\"",
+            status.message,
+            session.namespace
+        ),
+        _ => error,
+    })
 }
 
 fn of_pod(pod: &Value, asked: Option<&str>, all: bool) -> Result<Vec<Source>> {

@@ -170,7 +170,11 @@ async fn follow_forever(session: &Session, kind: &Kind, name: &str, watch: bool)
 async fn restart(session: &Session, kind: &Kind, name: &str, writing: &Writing) -> Result<()> {
     let object = session.get(&kind.object(&session.namespace, name)).await?;
     if is_true_at(&object, "/spec/paused") {
-        bail!("can't restart paused {} (run rollout resume first)", kind.qualified());
+        let word = kind.kind.to_lowercase();
+        bail!(
+            "{} \"{name}\" can't restart paused {word} (run rollout resume first)",
+            kind.resource()
+        );
     }
     let at = now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let annotations = json!({ "kubectl.kubernetes.io/restartedAt": at });

@@ -39,7 +39,12 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<()> {
     let kinds = Kinds::discover(session).await?;
     for (kind, name) in select::parse_named(&kinds, &arguments.resources)? {
         let object = kind.object(&session.namespace, &name);
-        let present = session.get(&object).await?;
+        let present = session.get(&object).await.map_err(|error| match error {
+            kube::Error::Api(status) if status.code == 404 => {
+                anyhow::anyhow!("no objects passed to scale {}", status.message)
+            }
+            error => error.into(),
+        })?;
         if let Some(expected) = arguments.current_replicas {
             let replicas = number_at(&present, "/spec/replicas").unwrap_or(0);
             if replicas != expected {

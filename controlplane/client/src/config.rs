@@ -73,7 +73,10 @@ pub async fn load_config(
         })?;
         return Config::from_custom_kubeconfig(kubeconfig, options).await.map_err(use_kubeconfig);
     }
-    if options.context.is_some() || options.cluster.is_some() || options.user.is_some() {
+    // A file that was named must be there: falling back would blame something else.
+    let is_named = std::env::var_os("KUBECONFIG").is_some_and(|path| !path.is_empty());
+    if is_named || options.context.is_some() || options.cluster.is_some() || options.user.is_some()
+    {
         return Config::from_kubeconfig(options).await.map_err(use_kubeconfig);
     }
     Config::infer().await.map_err(|error| Error::Infer(Box::new(error)))

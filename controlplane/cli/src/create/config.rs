@@ -162,7 +162,7 @@ impl Secret {
     pub fn plan(self) -> Result<(Kind, Value, Writing)> {
         let (name, secret_type, data, writing) = match self.form {
             SecretForm::Generic { name, sources, secret_type, writing } => {
-                (name, secret_type.unwrap_or_else(|| "Opaque".to_owned()), sources.read()?, writing)
+                (name, secret_type.unwrap_or_default(), sources.read()?, writing)
             }
             SecretForm::Tls { name, cert, key, writing } => {
                 let mut data = Vec::new();
@@ -188,7 +188,11 @@ impl Secret {
         };
         let data: Map<_, _> =
             data.into_iter().map(|(key, value)| (key, STANDARD.encode(value).into())).collect();
-        let mut object = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "type": secret_type });
+        let mut object =
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name } });
+        if !secret_type.is_empty() {
+            object["type"] = secret_type.into();
+        }
         if !data.is_empty() {
             object["data"] = Value::Object(data);
         }

@@ -34,22 +34,13 @@ pub(super) fn describe(text: &mut Text, pod: &Value, now: Timestamp) {
     if let Some(owner) = controller(pod) {
         text.field("Controlled By", owner);
     }
-    let statuses = |name: &str| pod["status"][name].clone();
-    template::containers(
-        text,
-        "Init Containers",
-        spec,
-        "/initContainers",
-        &statuses("initContainerStatuses"),
-    );
-    template::containers(text, "Containers", spec, "/containers", &statuses("containerStatuses"));
-    template::containers(
-        text,
-        "Ephemeral Containers",
-        spec,
-        "/ephemeralContainers",
-        &statuses("ephemeralContainerStatuses"),
-    );
+    for (label, list, statuses) in [
+        ("Init Containers", "initContainers", "initContainerStatuses"),
+        ("Containers", "containers", "containerStatuses"),
+        ("Ephemeral Containers", "ephemeralContainers", "ephemeralContainerStatuses"),
+    ] {
+        template::containers(text, label, &spec[list], Some((pod, statuses)));
+    }
     conditions(text, pod);
     template::volumes(text, spec);
     text.field_if("QoS Class", text_at(pod, "/status/qosClass"));
@@ -100,7 +91,7 @@ fn conditions(text: &mut Text, pod: &Value) {
         text.line("Type\tStatus");
         for condition in items_at(pod, "/status/conditions") {
             text.line(&format!(
-                "{}\t{} ",
+                "{} \t{} ",
                 text_at(condition, "/type"),
                 or_none(text_at(condition, "/status"))
             ));

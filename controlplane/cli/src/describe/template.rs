@@ -23,34 +23,32 @@ pub(super) fn describe(text: &mut Text, template: &Value) {
         }
         let spec = &template["spec"];
         text.field_if("Service Account", text_at(spec, "/serviceAccountName"));
-        containers(text, "Init Containers", spec, "/initContainers", &Value::Null);
-        containers(text, "Containers", spec, "/containers", &Value::Null);
+        containers(text, "Init Containers", &spec["initContainers"], None);
+        containers(text, "Containers", &spec["containers"], None);
         volumes(text, spec);
         text.map("Node-Selectors", spec, "/nodeSelector", "=");
         tolerations(text, spec);
     });
 }
 
-/// A list of containers with the states in `statuses`, if there are any.
-pub(super) fn containers(
-    text: &mut Text,
-    label: &str,
-    spec: &Value,
-    pointer: &str,
-    statuses: &Value,
-) {
-    if items_at(spec, pointer).next().is_none() {
+/// A list of containers; of a pod, with the states that the named list of its status holds.
+pub(super) fn containers(text: &mut Text, label: &str, list: &Value, pod: Option<(&Value, &str)>) {
+    if items_at(list, "").next().is_none() {
         return;
     }
     text.line(&format!("{label}:"));
-    for container in items_at(spec, pointer) {
+    for container in items_at(list, "") {
         let name = text_at(container, "/name");
-        let status = items_at(statuses, "").find(|status| text_at(status, "/name") == name);
-        text.entry(name, |text| one_container(text, container, status));
+        let status = pod.and_then(|(pod, field)| {
+            items_at(pod, &format!("/status/{field}"))
+                .find(|status| text_at(status, "/name") == name)
+        });
+        let pod = pod.map(|(pod, _)| pod);
+        text.entry(name, |text| one_container(text, container, status, pod));
     }
 }
 
-fn one_container(text: &mut Text, container: &Value, status: Option<&Value>) {
+fn one_container(text: &mut Text, container: &Value, status: Option<&Value>, pod: Option<&Value>) {
     if let Some(status) = status {
         text.field("Container ID", text_at(status, "/containerID"));
     }
@@ -109,7 +107,7 @@ fn one_container(text: &mut Text, container: &Value, status: Option<&Value>) {
             text.field(label, probe_text(probe));
         }
     }
-    environment(text, container);
+    environment(text, container, pod);
     mounts(text, container);
 }
 
@@ -175,7 +173,7 @@ fn probe_text(probe: &Value) -> String {
     format!("{how} {times}")
 }
 
-fn environment(text: &mut Text, container: &Value) {
+fn environment(text: &mut Text, container: &Value, pod: Option<&Value>) {
     for source in items_at(container, "/envFrom").take(1) {
         text.line("Environment Variables from:");
         let from =
@@ -195,12 +193,13 @@ fn environment(text: &mut Text, container: &Value) {
     text.line("Environment:");
     text.nested(|text| {
         for variable in items_at(container, "/env") {
-            text.field(text_at(variable, "/name"), variable_text(variable));
+            text.field(text_at(variable, "/name"), variable_text(variable, container, pod));
         }
     });
 }
 
-fn variable_text(variable: &Value) -> String {
+/// A variable's value or where it comes from; what comes from the pod itself is looked up.
+fn variable_text(variable: &Value, container: &Value, pod: Option<&Value>) -> String {
     let key_of = |kind: &str| {
         let source = variable.pointer(&format!("/valueFrom/{kind}"))?;
         Some((text_at(source, "/key"), text_at(source, "/name"), is_true_at(source, "/optional")))
@@ -212,12 +211,28 @@ fn variable_text(variable: &Value) -> String {
         return format!("<set to the key '{key}' of config map '{name}'>\tOptional: {optional}");
     }
     if let Some(field) = variable.pointer("/valueFrom/fieldRef") {
-        return format!(" ({}:{})", text_at(field, "/apiVersion"), text_at(field, "/fieldPath"));
+        let path = text_at(field, "/fieldPath");
+        let value = pod.map(|pod| field_value(pod, path)).unwrap_or_default();
+        return format!("{value} ({}:{path})", text_at(field, "/apiVersion"));
     }
     if let Some(resource) = variable.pointer("/valueFrom/resourceFieldRef") {
-        return format!("({})", text_at(resource, "/resource"));
+        let path = text_at(resource, "/resource");
+        let value = container.pointer(&format!("/resources/{}", path.replace('.', "/")));
+        return format!("{} ({path})", value.map(scalar).unwrap_or_default());
     }
     text_at(variable, "/value").replace('\n', "\\n")
+}
+
+/// The value at a downward path: `metadata.name`, `metadata.labels['x']`.
+fn field_value(pod: &Value, path: &str) -> String {
+    let pointer = match path.split_once("['") {
+        Some((map, key)) => {
+            let key = crate::json::pointer_segment(key.trim_end_matches("']"));
+            format!("/{}/{key}", map.replace('.', "/"))
+        }
+        None => format!("/{}", path.replace('.', "/")),
+    };
+    pod.pointer(&pointer).map(scalar).unwrap_or_default()
 }
 
 fn mounts(text: &mut Text, container: &Value) {

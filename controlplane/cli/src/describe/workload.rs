@@ -95,8 +95,26 @@ fn conditions(text: &mut Text, object: &Value) {
     });
 }
 
-/// Describes a replica set, stateful set or daemon set.
-pub(super) fn describe_other(text: &mut Text, object: &Value) {
+/// `2 Running / 1 Waiting / 0 Succeeded / 0 Failed` of an owner's pods.
+fn phases(owner: &Value, pods: &[Value]) -> String {
+    let uid = text_at(owner, "/metadata/uid");
+    let is_owned = |pod: &&Value| {
+        items_at(pod, "/metadata/ownerReferences").any(|owner| text_at(owner, "/uid") == uid)
+    };
+    let count = |phase: &str| {
+        pods.iter().filter(is_owned).filter(|pod| text_at(pod, "/status/phase") == phase).count()
+    };
+    format!(
+        "{} Running / {} Waiting / {} Succeeded / {} Failed",
+        count("Running"),
+        count("Pending"),
+        count("Succeeded"),
+        count("Failed")
+    )
+}
+
+/// Describes a replica set, stateful set or daemon set with the pods of its selector.
+pub(super) fn describe_other(text: &mut Text, object: &Value, pods: &[Value]) {
     let kind = text_at(object, "/kind");
     head(text, object, kind == "StatefulSet");
     text.field("Selector", or_none(&selector_text(object, "/spec/selector/matchLabels")));
@@ -126,6 +144,7 @@ pub(super) fn describe_other(text: &mut Text, object: &Value) {
         let numbers = if kind == "ReplicaSet" { (current, wanted) } else { (wanted, current) };
         text.field("Replicas", format!("{} {} / {} {}", numbers.0, words.0, numbers.1, words.1));
     }
+    text.field("Pods Status", phases(object, pods));
     template::describe(text, &object["spec"]["template"]);
     for claim in items_at(object, "/spec/volumeClaimTemplates").take(1) {
         text.line("Volume Claims:");
