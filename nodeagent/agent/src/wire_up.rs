@@ -323,6 +323,7 @@ fn start_renewal(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
+                        // interval: none; once, the time to renew the certificate.
             () = tokio::time::sleep(left) => {}
         }
         identity::renew_client(&config, &client).await.context("renew the client certificate")?;
