@@ -179,7 +179,10 @@ async fn upload(far: Far, source: &Path, path: &str, no_preserve: bool) -> Resul
     let (mut read, write) = tokio::io::simplex(64 << 10);
     let (source, inside) = (source.to_owned(), inside.to_owned());
     let writer = SyncIoBridge::new(write);
-    let packing = tokio::task::spawn_blocking(move || pack(writer, &source, &inside));
+    // The pipe ends by its shutdown only, not when its writer is dropped.
+    let packing = tokio::task::spawn_blocking(move || -> Result<()> {
+        Ok(pack(writer, &source, &inside)?.shutdown()?)
+    });
     tokio::io::copy(&mut read, &mut stdin).await?;
     packing.await??;
     stdin.shutdown().await?;
@@ -199,7 +202,7 @@ async fn is_folder(far: &Far, path: &str) -> Result<bool> {
     Ok(status.await.is_some_and(|status| !is_failure(&status)))
 }
 
-fn pack(writer: impl Write, source: &Path, inside: &str) -> Result<()> {
+fn pack<W: Write>(writer: W, source: &Path, inside: &str) -> Result<W> {
     let mut archive = tar::Builder::new(writer);
     archive.follow_symlinks(false);
     if source.is_dir() {
@@ -207,8 +210,9 @@ fn pack(writer: impl Write, source: &Path, inside: &str) -> Result<()> {
     } else {
         archive.append_path_with_name(source, inside)?;
     }
-    archive.into_inner()?.flush()?;
-    Ok(())
+    let mut writer = archive.into_inner()?;
+    writer.flush()?;
+    Ok(writer)
 }
 
 #[cfg(test)]

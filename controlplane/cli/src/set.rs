@@ -140,7 +140,7 @@ fn plan_images(object: &Value, pairs: &Pairs) -> Result<Option<Value>> {
             bail!("unable to find container named \"{container}\"");
         }
     }
-    let spec = (!patches.is_empty()).then(|| Value::Object(patches));
+    let spec = (!patches.is_empty()).then_some(Value::Object(patches));
     Ok(spec.map(|spec| wrap(object, spec)))
 }
 

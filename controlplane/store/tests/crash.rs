@@ -1,4 +1,5 @@
 //! Kills a writing process at random moments: what it acknowledged is there, and no transaction is there in half.
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
 use std::{
     collections::BTreeMap,

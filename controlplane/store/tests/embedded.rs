@@ -1,4 +1,5 @@
 //! The embedded store: the shared suite, and what only it promises.
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
 use std::{sync::Arc, time::Duration};
 

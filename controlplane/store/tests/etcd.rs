@@ -1,4 +1,5 @@
 //! The etcd store against a real etcd of this machine.
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
 use std::{
     net::TcpListener,

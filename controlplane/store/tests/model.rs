@@ -1,4 +1,5 @@
 //! Random transactions against a model that keeps every revision as a whole map.
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
 
 use std::collections::BTreeMap;
 
@@ -116,8 +117,8 @@ fn random_transaction(random: &mut Random, model: &Model) -> Transaction {
 
 fn random_range(random: &mut Random, newest: Revision) -> Range {
     let prefix = random.pick(&PREFIXES).to_owned();
-    let after =
-        Some(random.pick(&KEYS)).filter(|key| key.starts_with(&prefix) && random.0 % 2 == 0);
+    let after = Some(random.pick(&KEYS))
+        .filter(|key| key.starts_with(&prefix) && random.0.is_multiple_of(2));
     Range {
         after: after.map(str::to_owned),
         prefix,
