@@ -11,6 +11,8 @@ use crate::{
 
 /// How long.
 #[derive(Debug, Clone, clap::Args)]
+// Several `Options` meet in one command; groups of arguments must have different names.
+#[group(skip)]
 pub struct Options {
     /// Seconds over which processor time is counted.
     #[arg(long, default_value_t = 60)]

@@ -19,6 +19,8 @@ pub enum What {
 
 /// What all of it needs.
 #[derive(Debug, Clone, clap::Args)]
+// Several `Options` meet in one command; groups of arguments must have different names.
+#[group(skip)]
 pub struct Options {
     #[command(subcommand)]
     what: What,

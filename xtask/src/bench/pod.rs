@@ -28,6 +28,8 @@ use crate::{
 
 /// What to start.
 #[derive(Debug, Clone, clap::Args)]
+// Several `Options` meet in one command; groups of arguments must have different names.
+#[group(skip)]
 pub struct Options {
     /// Pods to start, one after the other.
     #[arg(long, default_value_t = 20)]

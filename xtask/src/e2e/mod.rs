@@ -28,6 +28,8 @@ use crate::up;
 
 /// What to check.
 #[derive(Debug, Clone, clap::Args)]
+// Several `Options` meet in one command; groups of arguments must have different names.
+#[group(skip)]
 pub struct Options {
     /// Only checks whose name contains this; may be given several times.
     #[arg(long)]
