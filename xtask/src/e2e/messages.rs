@@ -48,6 +48,11 @@ pub fn bad_image(scene: &Scene<'_>) -> Result<()> {
         }
         Ok(text)
     })?;
+    // The registry's answer, not some other trouble, is the reason.
+    let failed = described.lines().find(|line| line.contains("Failed to pull image"));
+    let failed = failed.unwrap_or_default();
+    let answers = ["not found", "manifest unknown", "name unknown"];
+    ensure!(answers.iter().any(|answer| failed.contains(answer)), "the pull failed for: {failed}");
     for line in described.lines().filter(|line| line.contains("Failed") || line.contains("BackOff"))
     {
         scene.proves(format!("event: {}", line.split_whitespace().collect::<Vec<_>>().join(" ")));
