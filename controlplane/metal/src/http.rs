@@ -3,7 +3,7 @@
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::TryStreamExt as _;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Frame, body::Incoming, service::service_fn};
@@ -158,15 +158,19 @@ async fn image(shared: &Shared, name: &str, peer: SocketAddr) -> Response<Body> 
     }
     let last = name == "initramfs";
     let done = mac.filter(|_| last).map(|mac| (shared.reports.clone(), mac));
-    let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES).map_ok(Frame::data);
-    // The end of the stream is reached when the last chunk was taken for sending.
-    let end = futures::stream::once(async move {
-        if let Some((reports, mac)) = done {
-            let _closing = reports.send(Report { mac, sight: Sight::ImageSent }).await;
+    let mut left = length;
+    // Nobody polls a body beyond its declared length: the end is when the last chunk was taken for sending.
+    let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES).map_ok(move |chunk| {
+        left = left.saturating_sub(chunk.len() as u64);
+        if let (0, Some((reports, mac))) = (left, &done) {
+            let report = Report { mac: mac.clone(), sight: Sight::ImageSent };
+            if reports.try_send(report).is_err() {
+                warn!(%mac, "a machine's progress is not recorded: too many reports wait");
+            }
         }
-        Ok(Frame::data(Bytes::new()))
+        Frame::data(chunk)
     });
-    let body = StreamBody::new(futures::StreamExt::chain(chunks, end));
+    let body = StreamBody::new(chunks);
     let response = Response::builder()
         .header(header::CONTENT_TYPE, "application/octet-stream")
         .header(header::CONTENT_LENGTH, length)

@@ -15,6 +15,8 @@ use crate::Error;
 
 /// How long a machine has from its boot script to its certificate.
 const TOKEN_LIFE: Duration = Duration::from_secs(30 * 60);
+/// The group that may ask for a node's certificate (kubeadm's name, bound in the cluster's first objects).
+const JOIN_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
 const ALPHABET: &[char] = &[
     'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's',
     't', 'u', 'v', 'w', 'x', 'y', 'z', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9',
@@ -33,7 +35,7 @@ pub async fn issue(client: &Client, machine: &str, mac: &str) -> Result<String, 
             "token-id": id, "token-secret": secret,
             "expiration": expires.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             "usage-bootstrap-authentication": "true",
-            "auth-extra-groups": "system:bootstrappers:metal",
+            "auth-extra-groups": JOIN_GROUP,
             "description": format!("one boot of machine {machine}"),
         },
     });

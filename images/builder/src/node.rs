@@ -19,6 +19,9 @@ const MODULES: &[&str] = &[
     "vxlan",
     "dummy",
     "veth",
+    // libcrc32c asks the crypto layer for them by name: modules.dep does not say so.
+    "crc32c_generic",
+    "crc32c-intel",
     "nf_tables",
     "nf_conntrack",
     "nft_ct",
@@ -73,6 +76,8 @@ pub struct Parts {
     pub microvm: PathBuf,
     pub guest_kernel: PathBuf,
     pub guest_initramfs: PathBuf,
+    /// Certificates of the public authorities (PEM), for registries.
+    pub ca_bundle: String,
 }
 
 /// A kernel from a Debian package, unpacked.
@@ -91,6 +96,16 @@ pub fn debian_kernel(packages: &Packages, cloud: bool) -> Result<Kernel> {
     let release = package.trim_start_matches("linux-image-").to_owned();
     let modules = Modules::read(&root, &release)?;
     Ok(Kernel { vmlinuz: root.join("boot").join(format!("vmlinuz-{release}")), modules, release })
+}
+
+/// The public certificate authorities that Debian trusts, as one PEM text.
+pub fn ca_bundle(packages: &Packages) -> Result<String> {
+    let folder = packages.unpack("ca-certificates")?.join("usr/share/ca-certificates/mozilla");
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(&folder)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
+    files.sort();
+    let texts: Vec<String> = files.iter().map(fs::read_to_string).collect::<Result<_, _>>()?;
+    Ok(texts.concat())
 }
 
 /// Writes the node's initramfs (zstd) to `out`.
@@ -117,6 +132,7 @@ pub fn initramfs(kernel: &Kernel, parts: &Parts, out: &Path) -> Result<()> {
     add_programs(&mut image, PROGRAMS)?;
     let drivers = kernel.modules.below(DRIVER_FOLDERS);
     add_modules(&mut image, kernel, MODULES, &drivers)?;
+    image.file("etc/ssl/certs/ca-certificates.crt", 0o644, parts.ca_bundle.as_bytes())?;
     image.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/false\n")?;
     image.file("etc/group", 0o644, b"root:x:0:\n")?;
     image.file("etc/os-release", 0o644, os_release().as_bytes())?;
@@ -133,6 +149,8 @@ const FOLDERS: &[&str] = &[
     "root",
     "etc",
     "etc/bulkhead",
+    "etc/ssl",
+    "etc/ssl/certs",
     "var",
     "var/lib",
     "var/log",

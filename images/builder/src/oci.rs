@@ -139,8 +139,9 @@ pub struct Made {
 pub fn build(recipe: &Recipe, packages: &Packages, cache: &Path) -> Result<Made> {
     let mut fingerprint = Sha256::new();
     fingerprint.update(format!("{recipe:?}"));
-    for package in recipe.layers.iter().copied().flatten() {
-        fingerprint.update(format!("{package}={}", packages.version(package)?));
+    let names: Vec<&str> = recipe.layers.iter().copied().flatten().copied().collect();
+    for (name, version) in names.iter().zip(packages.versions(&names)?) {
+        fingerprint.update(format!("{name}={version}"));
     }
     let version = packages.version(recipe.tag_from)?;
     let plain = version.split_once(':').map_or(version.as_str(), |(_, rest)| rest);
@@ -247,9 +248,9 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
             std::os::unix::fs::symlink(target, &link)?;
         }
     }
-    exec::run(
-        exec::command("cp", &["-a", "--keep-directory-symlink"]).arg(from.join(".")).arg(to),
-    )?;
+    // tar keeps the links above where cp would replace them by folders.
+    let pipe = r#"tar -C "$0" -cf - . | tar -C "$1" --keep-directory-symlink -xf -"#;
+    exec::run(exec::command("sh", &["-c", pipe]).arg(from).arg(to))?;
     for unused in [
         "usr/share/doc",
         "usr/share/man",

@@ -85,11 +85,10 @@ impl Machine {
             .args(["-device", "virtio-rng-pci"])
             .args(["-serial", &format!("file:{}", console.display())])
             .args(["-serial", &format!("unix:{},server=on,wait=off", self.shell(state).display())])
-            .args(["-pidfile", &self.pid_file(state).to_string_lossy()])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        crate::process::start_detached(&mut command, None)
+        crate::process::start_detached(&mut command, &self.pid_file(state))
             .with_context(|| format!("failed to switch on {}", self.name))?;
         Ok(())
     }

@@ -15,14 +15,12 @@ use nix::{
     unistd::Pid,
 };
 
-/// Starts a process in a session of its own. Writes its id to `pid_file` if given (else the program does so itself).
-pub fn start_detached(command: &mut Command, pid_file: Option<&Path>) -> Result<u32> {
+/// Starts a process in a group of its own and writes its id to `pid_file`.
+pub fn start_detached(command: &mut Command, pid_file: &Path) -> Result<()> {
     command.process_group(0);
     let child = command.spawn()?;
-    if let Some(path) = pid_file {
-        fs::write(path, format!("{}\n", child.id()))?;
-    }
-    Ok(child.id())
+    fs::write(pid_file, format!("{}\n", child.id()))?;
+    Ok(())
 }
 
 /// The process that a file names, if it is alive.

@@ -35,6 +35,8 @@ const MODULES: &[&str] = &[
     "vxlan",
     "dummy",
     "veth",
+    "crc32c_generic",
+    "crc32c-intel",
     "nf_tables",
     "nft_ct",
     "nft_nat",

@@ -66,6 +66,7 @@ pub fn node_image() -> Result<String> {
         microvm: binaries.join("microvm"),
         guest_kernel: kernel_path(),
         guest_initramfs: guest_path(),
+        ca_bundle: node::ca_bundle(&packages)?,
     };
     fs::copy(&kernel.vmlinuz, paths::images().join("kernel"))
         .context("failed to copy the node's kernel")?;

@@ -25,6 +25,9 @@ pub struct Options {
     /// Boot pods with Debian's cloud kernel instead of building our own (faster the first time; pods start slower).
     #[arg(long)]
     pub prebuilt_kernel: bool,
+    /// Take the release binaries as they are.
+    #[arg(long)]
+    pub skip_build: bool,
     /// Leave the demo out.
     #[arg(long)]
     pub no_demo: bool,
@@ -67,7 +70,12 @@ pub fn run(options: &Options) -> Result<()> {
         let added = builder::debian::install_on_host(PACKAGES)?;
         Ok(if added.is_empty() { "all there".into() } else { format!("installed {}", added.len()) })
     })?;
-    stages.run("release build", artifacts::build_binaries)?;
+    stages.run("release build", |bar| {
+        if options.skip_build {
+            return Ok("skipped, as asked".into());
+        }
+        artifacts::build_binaries(bar)
+    })?;
     stages.run("guest kernel", |bar| artifacts::guest_kernel(options.prebuilt_kernel, bar))?;
     stages.run("guest initramfs", |_| artifacts::guest_initramfs())?;
     stages.run("node image", |_| artifacts::node_image())?;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -42,10 +42,18 @@ pub fn start_registry(bar: &ProgressBar) -> Result<String> {
     let storage = paths::cache().join("registry");
     fs::create_dir_all(&state)?;
     fs::create_dir_all(&storage)?;
-    let pid = pid_file("registry");
-    if process::alive(&pid) {
-        return Ok("runs already".into());
+    if !process::alive(&pid_file("registry")) {
+        start_registry_process(&state, &storage)?;
     }
+    let packages = Packages::of_this_machine(&paths::cache());
+    for recipe in oci::RECIPES {
+        bar.set_message(format!("push {}", recipe.name));
+        oci::push(&oci::build(recipe, &packages, &paths::cache())?, REGISTRY, netns::WITHIN)?;
+    }
+    Ok(String::new())
+}
+
+fn start_registry_process(state: &Path, storage: &Path) -> Result<()> {
     let config = state.join("registry.yml");
     fs::write(
         &config,
@@ -55,13 +63,7 @@ pub fn start_registry(bar: &ProgressBar) -> Result<String> {
         ),
     )?;
     start("registry", &["docker-registry", "serve", &config.to_string_lossy()])?;
-    wait_for("the registry", || answers(REGISTRY))?;
-    let packages = Packages::of_this_machine(&paths::cache());
-    for recipe in oci::RECIPES {
-        bar.set_message(format!("push {}", recipe.name));
-        oci::push(&oci::build(recipe, &packages, &paths::cache())?, REGISTRY, netns::WITHIN)?;
-    }
-    Ok(String::new())
+    wait_for("the registry", || answers(REGISTRY))
 }
 
 /// Starts `bulkhead server` in the namespace and waits until it is ready.
@@ -141,19 +143,16 @@ pub fn server_pid() -> Option<nix::unistd::Pid> {
     process::running(&pid_file("server"))
 }
 
-/// Whether a TCP port inside the namespace accepts.
+/// Whether a TCP port of the rack's network accepts; this host has a route to it.
 fn answers(address: &str) -> bool {
-    let (host, port) = address.split_once(':').unwrap_or((address, "80"));
-    // busybox is static and in the packages that `up` installs.
-    let mut command = Command::new(netns::WITHIN[0]);
-    command.args(&netns::WITHIN[1..]).args(["busybox", "nc", "-z", host, port]);
-    exec::run(&mut command).is_ok()
+    let Ok(address) = address.parse() else { return false };
+    std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok()
 }
 
 fn is_ready(server: &std::path::Path) -> bool {
     kubeconfig().exists()
         && exec::run(
-            Command::new(server).args(["get", "--raw", "/readyz"]).env("KUBECONFIG", kubeconfig()),
+            Command::new(server).args(["get", "namespace", "default"]).env("KUBECONFIG", kubeconfig()),
         )
         .is_ok()
 }
@@ -170,7 +169,7 @@ fn start(name: &str, words: &[&str]) -> Result<()> {
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
         .stderr(file);
-    process::start_detached(&mut command, Some(&pid_file(name)))
+    process::start_detached(&mut command, &pid_file(name))
         .with_context(|| format!("failed to start {name}"))?;
     Ok(())
 }
