@@ -13,7 +13,8 @@ pub fn cache() -> PathBuf {
     let own = std::env::var_os("BULKHEAD_CACHE").map(PathBuf::from);
     let users = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    own.or_else(|| Some(users().or_else(home)?.join("bulkhead"))).unwrap_or_else(|| root().join(".cache"))
+    own.or_else(|| Some(users().or_else(home)?.join("bulkhead")))
+        .unwrap_or_else(|| root().join(".cache"))
 }
 
 /// What `up` keeps while it runs, and `down` removes.

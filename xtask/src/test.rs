@@ -34,7 +34,12 @@ pub fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     for (package, test) in VM_TESTS {
-        vm_test::run(&vm_test::Options::of(package, *test))?;
+        let mut options = vm_test::Options::of(package, *test);
+        if *package == "microvm" {
+            let kernel = up::build_guest_kernel(|line| println!("{line}"))?;
+            options.add_file("usr/lib/bulkhead/vmlinux", &kernel);
+        }
+        vm_test::run(&options)?;
     }
     Ok(())
 }

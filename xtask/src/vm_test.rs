@@ -48,6 +48,11 @@ impl Options {
             arguments: Vec::new(),
         }
     }
+
+    /// Puts a file of this host into the machine.
+    pub fn add_file(&mut self, path: &str, source: &std::path::Path) {
+        self.files.push(format!("{path}={}", source.display()));
+    }
 }
 
 /// Builds, boots, runs; fails when one test binary failed.

@@ -174,7 +174,7 @@ where
 {
     async fn run(mut self, api: Api<K>, config: watcher::Config) {
         let mut events = open(&api, &config, InitialListStrategy::StreamingList);
-                // interval: none; once, the patience with a server that does not end a streamed list.
+        // interval: none; once, the patience with a server that does not end a streamed list.
         let patience = tokio::time::sleep(STREAMED_LIST_MAX);
         tokio::pin!(patience);
         loop {

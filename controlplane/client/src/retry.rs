@@ -39,7 +39,7 @@ where
     for _ in 1..ATTEMPTS {
         match attempt().await {
             Err(error) if is_conflict(&error) => {
-                                // interval: only after a conflict, so that two writers do not meet again.
+                // interval: only after a conflict, so that two writers do not meet again.
                 tokio::time::sleep(PAUSE + PAUSE.mul_f64(rand::random::<f64>() / 2.0)).await;
             }
             done => return done,

@@ -49,7 +49,7 @@ pub(crate) async fn run(shared: Shared) {
     let mut watches = JoinSet::new();
     let mut graph = Graph::default();
     let mut retry: Vec<Identity> = Vec::new();
-        // interval: kinds that were defined or removed are found by discovery, which has no watch; not on a pod's way.
+    // interval: kinds that were defined or removed are found by discovery, which has no watch; not on a pod's way.
     let mut interval = tokio::time::interval(DISCOVERY_INTERVAL);
     loop {
         tokio::select! {

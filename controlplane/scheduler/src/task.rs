@@ -83,7 +83,7 @@ pub async fn run(client: Client, shutdown: CancellationToken) -> Result<(), Erro
         let next = scheduler.work(Instant::now());
         let deadline = async {
             match next {
-                                // interval: none; the end of the next back-off. Anything new wakes the loop at once.
+                // interval: none; the end of the next back-off. Anything new wakes the loop at once.
                 Some(at) => tokio::time::sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }

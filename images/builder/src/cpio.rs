@@ -44,12 +44,24 @@ impl<W: Write> CpioWriter<W> {
 
     /// A symbolic link.
     pub fn symlink(&mut self, path: &str, target: &str) -> io::Result<()> {
-        self.entry(&Entry { path, mode: S_IFLNK | 0o777, links: 1, device: (0, 0), data: target.as_bytes() })
+        self.entry(&Entry {
+            path,
+            mode: S_IFLNK | 0o777,
+            links: 1,
+            device: (0, 0),
+            data: target.as_bytes(),
+        })
     }
 
     /// A character device node.
     pub fn chardev(&mut self, path: &str, mode: u32, major: u32, minor: u32) -> io::Result<()> {
-        self.entry(&Entry { path, mode: S_IFCHR | mode, links: 1, device: (major, minor), data: &[] })
+        self.entry(&Entry {
+            path,
+            mode: S_IFCHR | mode,
+            links: 1,
+            device: (major, minor),
+            data: &[],
+        })
     }
 
     /// Writes the trailer, pads to 512 bytes and gives the writer back.
@@ -63,15 +75,18 @@ impl<W: Write> CpioWriter<W> {
 
     fn entry(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         let path = entry.path.trim_start_matches('/');
-        let size = u32::try_from(entry.data.len())
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "file too large for a cpio archive"))?;
-        let name_size = u32::try_from(path.len() + 1)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "path too long for a cpio archive"))?;
+        let size = u32::try_from(entry.data.len()).map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidInput, "file too large for a cpio archive")
+        })?;
+        let name_size = u32::try_from(path.len() + 1).map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidInput, "path too long for a cpio archive")
+        })?;
         let inode = self.next_inode;
         self.next_inode += 1;
         let (major, minor) = entry.device;
         // Fields: inode, mode, uid, gid, links, mtime, size, dev major and minor, rdev major and minor, name size, check.
-        let fields = [inode, entry.mode, 0, 0, entry.links, 0, size, 0, 0, major, minor, name_size, 0];
+        let fields =
+            [inode, entry.mode, 0, 0, entry.links, 0, size, 0, 0, major, minor, name_size, 0];
         let mut header = String::from("070701");
         for field in fields {
             header.push_str(&format!("{field:08X}"));

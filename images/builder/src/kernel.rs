@@ -18,8 +18,14 @@ const LOG_TAIL_LINES: usize = 20;
 /// `<cache>/kernel/<hash>/vmlinux`. A second call with the same fragment and source package does nothing.
 ///
 /// `progress` hears one line per step and, while compiling, one per object file.
-pub fn build(fragment: &Path, cache: &Path, jobs: usize, progress: impl Fn(&str)) -> Result<PathBuf> {
-    let text = fs::read_to_string(fragment).with_context(|| format!("read {}", fragment.display()))?;
+pub fn build(
+    fragment: &Path,
+    cache: &Path,
+    jobs: usize,
+    progress: impl Fn(&str),
+) -> Result<PathBuf> {
+    let text =
+        fs::read_to_string(fragment).with_context(|| format!("read {}", fragment.display()))?;
     let options = parse_fragment(&text)?;
     let version = source_version()?;
     let folder = cache.join("kernel").join(cache_key(&options, &version));
@@ -36,7 +42,8 @@ pub fn build(fragment: &Path, cache: &Path, jobs: usize, progress: impl Fn(&str)
     progress("strip vmlinux");
     let partial = folder.join("vmlinux.partial");
     run(Command::new("strip").arg("-o").arg(&partial).arg(objects.join("vmlinux")))?;
-    fs::copy(objects.join(".config"), folder.join("config")).context("keep the kernel's configuration")?;
+    fs::copy(objects.join(".config"), folder.join("config"))
+        .context("keep the kernel's configuration")?;
     fs::rename(&partial, &vmlinux).context("publish vmlinux")?;
     fs::remove_dir_all(&objects).context("remove the kernel's object files")?;
     Ok(vmlinux)
@@ -96,17 +103,25 @@ fn unpack_source(folder: &Path, progress: &impl Fn(&str)) -> Result<()> {
         fs::remove_dir_all(&partial).context("remove a half unpacked source")?;
     }
     fs::create_dir_all(&partial).with_context(|| format!("create {}", partial.display()))?;
-    run(Command::new("tar").args(["--strip-components=1", "-xJf", SOURCE_ARCHIVE, "-C"]).arg(&partial))?;
+    run(Command::new("tar")
+        .args(["--strip-components=1", "-xJf", SOURCE_ARCHIVE, "-C"])
+        .arg(&partial))?;
     fs::rename(&partial, folder).context("publish the kernel's source")
 }
 
-fn configure(source: &Path, objects: &Path, options: &[String], progress: &impl Fn(&str)) -> Result<()> {
+fn configure(
+    source: &Path,
+    objects: &Path,
+    options: &[String],
+    progress: &impl Fn(&str),
+) -> Result<()> {
     progress("configure the kernel");
     let plain = objects.join("fragment");
     fs::write(&plain, options.join("\n") + "\n").context("write the kernel fragment")?;
     let plain = plain.canonicalize().context("find the kernel fragment")?;
     run(make(source, objects)?.arg("-s").arg("allnoconfig").env("KCONFIG_ALLCONFIG", plain))?;
-    let result = fs::read_to_string(objects.join(".config")).context("read the kernel's configuration")?;
+    let result =
+        fs::read_to_string(objects.join(".config")).context("read the kernel's configuration")?;
     let lost = lost_options(options, &result);
     ensure!(lost.is_empty(), "options that kconfig dropped (dependencies?): {}", lost.join(", "));
     Ok(())
@@ -134,8 +149,12 @@ fn compile(source: &Path, objects: &Path, jobs: usize, progress: &impl Fn(&str))
     let mut command = make(source, objects)?;
     command.arg(format!("-j{}", jobs.max(1))).arg("vmlinux");
     let errors = fs::File::create(objects.join("errors")).context("create the build's log")?;
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn().context("run make")?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(errors)
+        .spawn()
+        .context("run make")?;
     let stdout = child.stdout.take().expect("stdout is a pipe");
     for line in BufReader::new(stdout).lines() {
         progress(line.context("read make's output")?.trim());
@@ -149,7 +168,8 @@ fn compile(source: &Path, objects: &Path, jobs: usize, progress: &impl Fn(&str))
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))?;
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))?;
     let log = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?} failed ({}):\n{}", output.status, tail(&log));
     Ok(())

@@ -36,7 +36,8 @@ pub fn up() -> Result<()> {
     inside(&["route", "replace", "default", "via", "10.88.1.1"])?;
     ip(&["route", "replace", NETWORK, "via", "10.88.1.2"])?;
     // The namespace routes between the host and the machines.
-    run(command(WITHIN[0], &WITHIN[1..]).args(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])).map(drop)
+    run(command(WITHIN[0], &WITHIN[1..]).args(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"]))
+        .map(drop)
 }
 
 /// Removes all of it.

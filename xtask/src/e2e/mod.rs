@@ -5,7 +5,7 @@
 
 mod checks;
 mod failures;
-mod http;
+pub mod http;
 pub mod kubectl;
 pub mod manifests;
 mod messages;

@@ -38,15 +38,18 @@ pub fn guest_kernel(prebuilt: bool, bar: &ProgressBar) -> Result<String> {
         fs::copy(node::debian_kernel(&packages, true)?.vmlinuz, target)?;
         return Ok("Debian's cloud kernel".into());
     }
-    let fragment = paths::root().join("guest/kernel/config");
-    let jobs = std::thread::available_parallelism().map_or(2, usize::from);
     let start = Instant::now();
-    let built = builder::kernel::build(&fragment, &paths::cache(), jobs, |line| {
-        bar.set_message(line.to_owned());
-    })?;
+    let built = build_guest_kernel(|line| bar.set_message(line.to_owned()))?;
     fs::copy(built, target)?;
     let cached = start.elapsed() < Duration::from_secs(10);
     Ok(if cached { "from the cache".into() } else { String::new() })
+}
+
+/// Our guest kernel, from the cache where it is there.
+pub fn build_guest_kernel(progress: impl Fn(&str)) -> Result<PathBuf> {
+    let fragment = paths::root().join("guest/kernel/config");
+    let jobs = std::thread::available_parallelism().map_or(2, usize::from);
+    builder::kernel::build(&fragment, &paths::cache(), jobs, progress)
 }
 
 /// Packs the guest's PID 1.

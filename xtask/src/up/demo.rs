@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use builder::exec;
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::services::REGISTRY;
-use crate::kube;
+use crate::{e2e::http, kube};
 
 /// Where the demo answers on every node.
 pub const NODE_PORT: u16 = 30080;
@@ -21,34 +20,28 @@ pub fn run(bar: &ProgressBar) -> Result<String> {
     bar.set_message("rollout of deployment/web");
     kube::run(&["rollout", "status", "deployment/web", "--timeout=300s"])?;
     bar.set_message("fetching the page through the Service");
-    let page = fetch_until(&format!("http://10.88.0.11:{NODE_PORT}/"), "runs in a microVM")?;
+    let address = format!("10.88.0.11:{NODE_PORT}");
+    let page = fetch_until(&address, "runs in a microVM")?;
     let title = page.lines().find(|line| line.contains("<h1>")).unwrap_or_default();
     Ok(format!("http://10.88.0.11:{NODE_PORT}/ says {title}"))
 }
 
-/// Fetches a page from inside the rack's network until it holds `text`.
-pub fn fetch_until(url: &str, text: &str) -> Result<String> {
+/// Fetches the page until it holds `text`.
+fn fetch_until(address: &str, text: &str) -> Result<String> {
     let deadline = Instant::now() + ANSWER_DEADLINE;
     loop {
-        let last = fetch(url);
-        match last {
+        match http::get(address, "/") {
             Ok(page) if page.contains(text) => return Ok(page),
-            other if Instant::now() > deadline => {
-                let got = other.context("no answer")?;
-                bail!("{url} answered without {text:?}: {got}");
+            Ok(page) if Instant::now() > deadline => {
+                bail!("{address} answered without {text:?}: {page}");
+            }
+            Err(error) if Instant::now() > deadline => {
+                return Err(error).context("the page did not come");
             }
             // interval: services are programmed by watches on the nodes; nothing tells an outside client when.
             _ => std::thread::sleep(Duration::from_millis(250)),
         }
     }
-}
-
-fn fetch(url: &str) -> Result<String> {
-    exec::text(
-        std::process::Command::new(rack::netns::WITHIN[0])
-            .args(&rack::netns::WITHIN[1..])
-            .args(["busybox", "wget", "-q", "-T", "10", "-O", "-", url]),
-    )
 }
 
 fn deployment() -> serde_json::Value {

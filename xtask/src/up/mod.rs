@@ -6,6 +6,7 @@ mod demo;
 pub mod services;
 
 use anyhow::Result;
+pub use artifacts::build_guest_kernel;
 use rack::{host, machine::Machine};
 
 use crate::{paths, progress::Stages};

@@ -152,7 +152,9 @@ fn answers(address: &str) -> bool {
 fn is_ready(server: &std::path::Path) -> bool {
     kubeconfig().exists()
         && exec::run(
-            Command::new(server).args(["get", "namespace", "default"]).env("KUBECONFIG", kubeconfig()),
+            Command::new(server)
+                .args(["get", "namespace", "default"])
+                .env("KUBECONFIG", kubeconfig()),
         )
         .is_ok()
 }

@@ -153,7 +153,7 @@ async fn run(target: &Target, check: &Check) -> anyhow::Result<()> {
         Check::Grpc(grpc) => grpc_health(target, grpc).await,
         Check::Sleep(seconds) => {
             let seconds = u64::try_from(*seconds).unwrap_or(0);
-                        // interval: none; the hook that the user wrote (`sleep.seconds`).
+            // interval: none; the hook that the user wrote (`sleep.seconds`).
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             Ok(())
         }

@@ -203,7 +203,7 @@ impl PodTask {
 
     /// Waits for one thing and handles it; false at shutdown.
     async fn turn(&mut self) -> bool {
-                // interval: none; the machine's next deadline (probe, back-off, grace). Events wake the loop at once.
+        // interval: none; the machine's next deadline (probe, back-off, grace). Events wake the loop at once.
         let sleep = sleep_until(self.next_deadline());
         tokio::select! {
             biased;
@@ -463,7 +463,7 @@ async fn sleep_until(at: Option<Timestamp>) {
             let left = at.duration_since(Timestamp::now());
             // A due deadline that led to nothing must not spin.
             let least = Duration::from_millis(1);
-                        // interval: none; a deadline, see above.
+            // interval: none; a deadline, see above.
             tokio::time::sleep(Duration::try_from(left).unwrap_or(least).max(least)).await;
         }
         None => std::future::pending().await,
