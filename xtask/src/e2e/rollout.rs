@@ -32,7 +32,7 @@ pub fn update_and_undo(scene: &Scene<'_>) -> Result<()> {
         until("the NodePort answers", PROPAGATION, || http::get(address, "/version.txt"))?;
     }
     let inside = format!(
-        "i=0; while [ $i -lt {CLIENT_ROUNDS} ]; do wget -q -T 10 -O - http://web/version.txt || echo FAILED; i=$((i+1)); done"
+        "i=0; while [ $i -lt {CLIENT_ROUNDS} ]; do timeout 15 wget -q -O - http://web/version.txt || echo FAILED; i=$((i+1)); done"
     );
     scene.start_pod(&script("client", &inside))?;
     let traffic = Traffic::start(addresses.clone(), "/version.txt");

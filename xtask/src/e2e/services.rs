@@ -15,6 +15,9 @@ const REPLICAS: u32 = 3;
 /// Requests by which each of three replicas is reached but for one run in 100,000.
 const REQUESTS: u32 = 30;
 
+/// Fetches a page. (Debian's static busybox crashes with wget's own `-T`.)
+const FETCH: [&str; 6] = ["timeout", "15", "wget", "-q", "-O", "-"];
+
 struct Stage {
     cluster_ip: String,
     node_port: u64,
@@ -68,14 +71,14 @@ pub fn reachable(scene: &Scene<'_>) -> Result<()> {
         for host in &hosts {
             let url = format!("http://{host}/hostname");
             let said = until("the Service answers a pod", PROPAGATION, || {
-                known(&scene.kubectl().exec(&pod, &["wget", "-q", "-T", "10", "-O", "-", &url])?)
+                known(&scene.kubectl().exec(&pod, &[&FETCH[..], &[&url]].concat())?)
             })?;
             scene.proves(format!("pod on {}: {url} reached {said}", machine.name));
         }
         let mut shell = scene.world.shell(&machine.name)?;
         let url = format!("http://{}/hostname", stage.cluster_ip);
         let said = until("the Service answers a node", PROPAGATION, || {
-            known(&shell.run(&format!("busybox wget -q -T 10 -O - {url}"))?)
+            known(&shell.run(&format!("busybox timeout 15 busybox wget -q -O - {url}"))?)
         })?;
         scene.proves(format!("node {} itself: {url} reached {said}", machine.name));
         let address = format!("{}:{}", machine.address(), stage.node_port);
@@ -94,9 +97,8 @@ fn across_nodes(scene: &Scene<'_>, stage: &Stage) -> Result<()> {
     for machine in &scene.world.machines {
         for replica in &replicas {
             let url = format!("http://{}/hostname", replica.address());
-            let said = scene
-                .kubectl()
-                .exec(&client(&machine.name), &["wget", "-q", "-T", "10", "-O", "-", &url])?;
+            let said =
+                scene.kubectl().exec(&client(&machine.name), &[&FETCH[..], &[&url]].concat())?;
             ensure!(said == replica.name(), "{url} is {said}, not {}", replica.name());
             crossed += usize::from(replica.node() != machine.name);
         }
@@ -114,7 +116,7 @@ pub fn balanced(scene: &Scene<'_>) -> Result<()> {
     let stage = set(scene)?;
     for machine in &scene.world.machines {
         let script = format!(
-            "i=0; while [ $i -lt {REQUESTS} ]; do wget -q -T 10 -O - http://{}/hostname || echo FAILED; i=$((i+1)); done",
+            "i=0; while [ $i -lt {REQUESTS} ]; do timeout 15 wget -q -O - http://{}/hostname || echo FAILED; i=$((i+1)); done",
             stage.cluster_ip
         );
         let said = scene.kubectl().exec(&client(&machine.name), &["sh", "-c", &script])?;
