@@ -82,6 +82,7 @@ pub async fn insert(
     match app.store.commit(transaction).await.map_err(|error| errors::store(&error))? {
         Outcome::Refused(_) => Ok(None),
         Outcome::Committed(revision) => {
+            log(place, object, revision, "created");
             Ok(Some(Arc::new(finish(app, place, &bytes, revision).await)))
         }
     }
@@ -101,11 +102,12 @@ pub async fn update(
         .ok_or_else(|| errors::not_found(kind, &place.name))?;
     for _ in 0..RACES_MAX {
         let next = decide(&current)?;
-        let (bytes, delete) = match &next {
+        let (object, delete) = match &next {
             Next::Keep => return Ok(current),
-            Next::Put(object) => (encode(object), false),
-            Next::Delete(object) => (encode(object), true),
+            Next::Put(object) => (object, false),
+            Next::Delete(object) => (object, true),
         };
+        let bytes = encode(object);
         if dry_run {
             return Ok(Arc::new(Item::new(place.local_key(), &bytes, current.revision)));
         }
@@ -119,6 +121,7 @@ pub async fn update(
         let transaction = Transaction { guards, writes: vec![write] };
         match app.store.commit(transaction).await.map_err(|error| errors::store(&error))? {
             Outcome::Committed(revision) => {
+                log(place, object, revision, if delete { "deleted" } else { "changed" });
                 return Ok(Arc::new(finish(app, place, &bytes, revision).await));
             }
             Outcome::Refused(found) => match found.into_iter().next().flatten() {
@@ -128,6 +131,20 @@ pub async fn update(
         }
     }
     Err(errors::modified(kind, &place.name))
+}
+
+/// One line per write with the names that the agent's and the scheduler's lines carry too, so that one search for a uid follows a
+/// pod. Only the ends of a pod's life are worth a line at the default level.
+fn log(place: &Place, object: &Value, revision: Revision, what: &str) {
+    let (group, resource) = (&place.collection.group, &place.collection.resource);
+    let (namespace, name) = (&place.namespace, &place.name);
+    let (uid, revision) = (object["metadata"]["uid"].as_str(), revision.0);
+    if group.is_empty() && resource == "pods" && what != "changed" {
+        let pod = format!("{namespace}/{name}");
+        tracing::info!(pod, uid, revision, node = object["spec"]["nodeName"].as_str(), "{what}");
+    } else {
+        tracing::debug!(group, resource, namespace, name, uid, revision, "{what}");
+    }
 }
 
 async fn finish(app: &App, place: &Place, bytes: &[u8], revision: Revision) -> Item {

@@ -5,6 +5,7 @@
 pub mod config;
 pub mod events;
 pub mod informer;
+pub mod leader;
 pub mod retry;
 
 pub use config::{Credentials, Endpoint, connect, load};

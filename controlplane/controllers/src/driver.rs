@@ -74,6 +74,11 @@ pub(crate) async fn drive<F, R>(
     F: Fn(Key) -> R + Send + Sync + 'static,
     R: Future<Output = Result<Again, Error>> + Send + 'static,
 {
+    // Who plans with half of the picture creates what is there and evicts from nodes that are fine. The wakes are subscribed already,
+    // so nothing that happens meanwhile is missed.
+    if !shared.informers.ready(&shared.shutdown).await {
+        return;
+    }
     let mut wakes = futures::stream::select_all(wakes);
     let reconcile = Arc::new(reconcile);
     let mut queue = Queue::default();

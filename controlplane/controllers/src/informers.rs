@@ -11,6 +11,8 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, Resource, ResourceExt, runtime::watcher};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::driver::Key;
 
 /// The informers.
@@ -50,6 +52,28 @@ impl Informers {
             root_cas: Informer::start(Api::all(client.clone()), named("kube-root-ca.crt")),
             requests: Informer::start(Api::all(client.clone()), all()),
         }
+    }
+}
+
+impl Informers {
+    /// Waits until each has listed all its objects; `false` at shutdown.
+    pub(crate) async fn ready(&self, shutdown: &CancellationToken) -> bool {
+        let all = async {
+            tokio::try_join!(
+                self.pods.ready(),
+                self.nodes.ready(),
+                self.leases.ready(),
+                self.deployments.ready(),
+                self.replica_sets.ready(),
+                self.services.ready(),
+                self.slices.ready(),
+                self.namespaces.ready(),
+                self.service_accounts.ready(),
+                self.root_cas.ready(),
+                self.requests.ready(),
+            )
+        };
+        matches!(shutdown.run_until_cancelled(all).await, Some(Ok(_)))
     }
 }
 

@@ -23,6 +23,18 @@ impl Cache {
         &self.nodes
     }
 
+    /// Nodes that are known.
+    #[must_use]
+    pub fn node_names(&self) -> Vec<String> {
+        self.nodes.keys().cloned().collect()
+    }
+
+    /// Pods that are on a node or wait for one to appear.
+    #[must_use]
+    pub fn pod_uids(&self) -> Vec<String> {
+        self.placed.keys().chain(self.homeless.keys()).cloned().collect()
+    }
+
     /// A node appeared or changed.
     pub fn put_node(&mut self, node: Arc<Node>) {
         let name = node.metadata.name.clone().unwrap_or_default();

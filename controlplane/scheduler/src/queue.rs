@@ -48,6 +48,13 @@ impl Queue {
         self.activate(pod, attempts);
     }
 
+    /// Pods that wait here.
+    #[must_use]
+    pub fn uids(&self) -> Vec<String> {
+        let active = self.active.values().filter_map(|(pod, _)| pod.metadata.uid.clone());
+        active.chain(self.waiting.keys().cloned()).collect()
+    }
+
     /// A pod is gone or has a node.
     pub fn remove(&mut self, uid: &str) {
         self.waiting.remove(uid);

@@ -1,16 +1,16 @@
 //! The scheduler's task: watches in, bindings out.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
-use futures::{Stream, StreamExt};
+use client::{Change, Informer};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
     runtime::{
-        WatchStreamExt,
         events::{Event, EventType, Recorder, Reporter},
-        watcher::{self, Event as Change, watcher},
+        watcher,
     },
 };
 use serde_json::json;
@@ -63,10 +63,16 @@ struct Scheduler {
 
 /// Schedules until shutdown.
 pub async fn run(client: Client, shutdown: CancellationToken) -> Result<(), Error> {
-    let pods: Api<Pod> = Api::all(client.clone());
-    let nodes: Api<Node> = Api::all(client.clone());
-    let mut pods = changes(pods);
-    let mut nodes = changes(nodes);
+    let pods = Informer::start(Api::<Pod>::all(client.clone()), watcher::Config::default());
+    let nodes = Informer::start(Api::<Node>::all(client.clone()), watcher::Config::default());
+    let (mut pod_changes, mut node_changes) = (pods.changes(), nodes.changes());
+    // Who does not know all pods puts new ones where there is no room.
+    let listed = async { tokio::try_join!(pods.ready(), nodes.ready()) };
+    match shutdown.run_until_cancelled(listed).await {
+        None => return Ok(()),
+        Some(Err(_)) => return Err(Error::WatchEnded { kind: "pods or nodes" }),
+        Some(Ok(_)) => {}
+    }
     let (results, mut finished) = mpsc::channel(RESULTS_MAX);
     let reporter = Reporter { controller: SCHEDULER_NAME.into(), instance: None };
     let recorder = Recorder::new(client.clone(), reporter);
@@ -79,6 +85,7 @@ pub async fn run(client: Client, shutdown: CancellationToken) -> Result<(), Erro
         results,
         recorder,
     };
+    scheduler.take_all(&nodes, &pods);
     loop {
         let next = scheduler.work(Instant::now());
         let deadline = async {
@@ -94,20 +101,17 @@ pub async fn run(client: Client, shutdown: CancellationToken) -> Result<(), Erro
             // Results first: they free places for bindings.
             Some(done) = finished.recv() => scheduler.finish(done),
             Some(_ended) = scheduler.writes.join_next(), if !scheduler.writes.is_empty() => {}
-            change = nodes.next() => scheduler.follow_node(change.ok_or(Error::WatchEnded { kind: "nodes" })?),
-            change = pods.next() => scheduler.follow_pod(change.ok_or(Error::WatchEnded { kind: "pods" })?),
+            change = node_changes.next() => match change.ok_or(Error::WatchEnded { kind: "nodes" })? {
+                Change::Resynced => scheduler.take_all(&nodes, &pods),
+                change => scheduler.follow_node(change),
+            },
+            change = pod_changes.next() => match change.ok_or(Error::WatchEnded { kind: "pods" })? {
+                Change::Resynced => scheduler.take_all(&nodes, &pods),
+                change => scheduler.follow_pod(change),
+            },
             () = deadline => {}
         }
     }
-}
-
-type ChangeOf<K> = Result<Change<K>, watcher::Error>;
-
-fn changes<K>(api: Api<K>) -> impl Stream<Item = ChangeOf<K>> + Unpin
-where
-    K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    watcher(api, watcher::Config::default()).default_backoff().boxed()
 }
 
 impl Scheduler {
@@ -124,29 +128,48 @@ impl Scheduler {
         next
     }
 
-    fn follow_node(&mut self, change: ChangeOf<Node>) {
-        match change {
-            Ok(Change::Apply(node) | Change::InitApply(node)) => {
-                self.cache.put_node(Arc::new(node))
+    /// Compares all that is known with all that there is.
+    fn take_all(&mut self, nodes: &Informer<Node>, pods: &Informer<Pod>) {
+        let (nodes, pods) = (nodes.all(), pods.all());
+        let there: BTreeSet<String> = nodes.iter().map(|node| node.name_any()).collect();
+        for name in self.cache.node_names().into_iter().filter(|name| !there.contains(name)) {
+            self.cache.remove_node(&name);
+        }
+        for node in nodes {
+            self.cache.put_node(node);
+        }
+        let there: BTreeSet<String> = pods.iter().filter_map(|pod| pod.uid()).collect();
+        for uid in self.cache.pod_uids().into_iter().chain(self.queue.uids()) {
+            if !there.contains(&uid) {
+                self.queue.remove(&uid);
+                self.cache.remove_pod(&uid);
             }
-            Ok(Change::Delete(node)) => self.cache.remove_node(&node.name_any()),
-            Ok(Change::Init | Change::InitDone) => {}
-            Err(error) => warn!(%error, "watching nodes"),
+        }
+        for pod in pods {
+            self.put_pod(pod);
         }
         self.queue.wake();
     }
 
-    fn follow_pod(&mut self, change: ChangeOf<Pod>) {
+    fn follow_node(&mut self, change: Change<Node>) {
         match change {
-            Ok(Change::Apply(pod) | Change::InitApply(pod)) => self.put_pod(Arc::new(pod)),
-            Ok(Change::Delete(pod)) => {
+            Change::Applied(node) => self.cache.put_node(node),
+            Change::Deleted(node) => self.cache.remove_node(&node.name_any()),
+            Change::Resynced => {}
+        }
+        self.queue.wake();
+    }
+
+    fn follow_pod(&mut self, change: Change<Pod>) {
+        match change {
+            Change::Applied(pod) => self.put_pod(pod),
+            Change::Deleted(pod) => {
                 let uid = pod.uid().unwrap_or_default();
                 self.queue.remove(&uid);
                 self.cache.remove_pod(&uid);
                 self.queue.wake();
             }
-            Ok(Change::Init | Change::InitDone) => {}
-            Err(error) => warn!(%error, "watching pods"),
+            Change::Resynced => {}
         }
     }
 
@@ -196,9 +219,9 @@ impl Scheduler {
             let done = match post_binding(&client, &pod, &node).await {
                 Ok(()) => {
                     info!(
-                        pod = pod.name_any(),
-                        namespace = pod.namespace(),
+                        pod = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any()),
                         uid = pod.uid(),
+                        revision = pod.resource_version(),
                         node,
                         "bound"
                     );

@@ -1,5 +1,7 @@
 //! The `agent` binary: reads flags, starts the agent, ends on a signal.
 
+use std::io::IsTerminal;
+
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -8,7 +10,12 @@ use tracing_subscriber::EnvFilter;
 async fn main() -> anyhow::Result<()> {
     let args = agent::config::Args::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        // A file is for searching.
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let config = agent::config::Config::from_args(args)?;
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tokio::io::Interest;
@@ -68,19 +69,34 @@ pub fn start_ticks(pid: i32) -> Option<u64> {
 }
 
 /// Publishes the end of the process once. Reaps it when it is our child.
-pub fn watch_exit(pidfd: OwnedFd, pid: i32) -> io::Result<watch::Receiver<Option<VmExit>>> {
+///
+/// `log` is where the VMM says why it ended; its last line becomes part of the message.
+pub fn watch_exit(
+    pidfd: OwnedFd,
+    pid: i32,
+    log: PathBuf,
+) -> io::Result<watch::Receiver<Option<VmExit>>> {
     // SAFETY: the OwnedFd moves into the AsyncFd and stays open for as long as it is registered.
     let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?;
     let (publish, receiver) = watch::channel(None);
     tokio::spawn(async move {
         let message = match pidfd.readable().await {
-            Ok(_) => reap(pidfd.get_ref()),
+            Ok(_) => with_last_words(&reap(pidfd.get_ref()), &log),
             Err(error) => format!("the VMM could not be watched: {error}"),
         };
         tracing::info!(vmm.pid = pid, message, "VMM ended");
         publish.send_replace(Some(VmExit { message }));
     });
     Ok(receiver)
+}
+
+/// The log goes with the VM's directory, so what it says goes into the message.
+fn with_last_words(message: &str, log: &Path) -> String {
+    let log = fs::read_to_string(log).unwrap_or_default();
+    match log.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
+        Some(last) => format!("{message}; its last words: {last}"),
+        None => message.to_owned(),
+    }
 }
 
 fn reap(pidfd: &OwnedFd) -> String {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -113,7 +113,8 @@ impl Host {
     fn register(&self, uid: &str, pid: i32) -> Result<watch::Receiver<Option<VmExit>>, Error> {
         let fail = |source| Error::Watch { pid, source };
         let pidfd = process::open_pidfd(pid).map_err(fail)?;
-        let exit = process::watch_exit(pidfd.try_clone().map_err(fail)?, pid).map_err(fail)?;
+        let log = self.directory(uid).join("vmm.log");
+        let exit = process::watch_exit(pidfd.try_clone().map_err(fail)?, pid, log).map_err(fail)?;
         self.lock().insert(uid.to_owned(), Running { pid, pidfd });
         Ok(exit)
     }
@@ -172,8 +173,7 @@ impl VmHost for Host {
         let (mut record, prepared, mut exit) = self.start(request).await?;
         // Closes our copies of the VMM's descriptors, so that its end closes the guest's call.
         let ready = prepared.into_ready();
-        let called = wait_for_call(ready, &mut exit).await;
-        called.map_err(|error| with_last_words(error, &self.directory(&uid)))?;
+        wait_for_call(ready, &mut exit).await?;
         record.ready_unix_nanos = unix_nanos();
         let directory = self.directory(&uid);
         record::store(&directory, &record)?;
@@ -232,14 +232,6 @@ impl VmHost for Host {
             .map(|(name, path)| (name.to_owned(), path.display().to_string()))
             .collect()
     }
-}
-
-/// A VMM says on its standard error why it ended; its log goes with its directory.
-fn with_last_words(error: Error, directory: &Path) -> Error {
-    let Error::EndedEarly { message } = error else { return error };
-    let log = fs::read_to_string(directory.join("vmm.log")).unwrap_or_default();
-    let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-    Error::EndedEarly { message: format!("{message}; its last words: {last}") }
 }
 
 async fn wait_for_call(

@@ -26,7 +26,10 @@ thread_local! {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The guest reset or shut itself down.
-    Reset,
+    Reset {
+        /// Its last instruction: a triple fault elsewhere than in the kernel's reset is a crash.
+        at: u64,
+    },
     /// It could not be run any further.
     Failed(String),
 }
@@ -161,7 +164,7 @@ fn run_until_end(
                     let _ = vcpu.fd.kvmclock_ctrl();
                 }
             }
-            Step::Reset => return Outcome::Reset,
+            Step::Reset => return Outcome::Reset { at: vcpu.position() },
             Step::Failed(reason) => return Outcome::Failed(reason),
         }
     }

@@ -90,6 +90,11 @@ impl Vcpu {
         }
     }
 
+    /// Address of the current instruction; 0 when KVM does not tell.
+    pub(crate) fn position(&self) -> u64 {
+        self.fd.get_regs().map_or(0, |registers| registers.rip)
+    }
+
     /// Where the processor stands, for the one log line of a failure.
     fn describe(&mut self) -> String {
         let run = self.fd.get_kvm_run();
@@ -97,7 +102,7 @@ impl Vcpu {
         // says so, else the number is only noise in a log line.
         let suberror = unsafe { run.__bindgen_anon_1.internal.suberror };
         let reason = run.exit_reason;
-        let rip = self.fd.get_regs().map_or(0, |registers| registers.rip);
+        let rip = self.position();
         format!("vcpu {} at {rip:#x}, exit {reason}, suberror {suberror}", self.id)
     }
 }

@@ -41,15 +41,19 @@ pub enum End {
 /// Runs the VM that the configuration at descriptor `config_fd` describes.
 pub fn run(config_fd: RawFd, started: Instant) -> ExitCode {
     match serve(config_fd, started) {
-        Ok(End::Guest(Outcome::Reset)) => {
-            info!("guest ended");
+        Ok((End::Guest(Outcome::Reset { at }), None)) => {
+            info!("guest ended at {at:#x}");
             ExitCode::SUCCESS
         }
-        Ok(End::Guest(Outcome::Failed(reason))) => {
+        Ok((End::Guest(Outcome::Reset { at }), Some(words))) => {
+            info!("guest ended at {at:#x} and said: {words}");
+            ExitCode::SUCCESS
+        }
+        Ok((End::Guest(Outcome::Failed(reason)), _)) => {
             error!("failed to run the guest: {reason}");
             ExitCode::from(EXIT_FAILED)
         }
-        Ok(End::Killed) => {
+        Ok((End::Killed, _)) => {
             info!("killed on request");
             ExitCode::from(EXIT_KILLED)
         }
@@ -60,7 +64,7 @@ pub fn run(config_fd: RawFd, started: Instant) -> ExitCode {
     }
 }
 
-fn serve(config_fd: RawFd, started: Instant) -> Result<End> {
+fn serve(config_fd: RawFd, started: Instant) -> Result<(End, Option<String>)> {
     let config = config::read(config_fd)?;
     jail::descriptors::close_others(&config.descriptors())?;
     seccomp::report_violations().context("install the handler of SIGSYS")?;
@@ -79,7 +83,8 @@ fn serve(config_fd: RawFd, started: Instant) -> Result<End> {
     let mut server = Server::bind(&runtime, parts, started, ends)?;
     server.confine(jail)?;
     server.parts.vcpus.resume();
-    Ok(runtime.block_on(server.wait(receiver)))
+    let end = runtime.block_on(server.wait(receiver));
+    Ok((end, server.parts.tail.last_words()))
 }
 
 /// The control socket and SIGTERM.

@@ -1,9 +1,10 @@
 //! The parts of the control plane that are clients of the API server: controllers, scheduler, provisioner.
 
-use std::sync::Arc;
+use std::{fs, io::ErrorKind, path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use apiserver::Handle;
+use client::leader::{self, Candidate};
 use tokio::task::JoinSet;
 
 use crate::command::{MetalArguments, ServerArguments};
@@ -22,18 +23,46 @@ pub async fn start(server: &Handle, arguments: &ServerArguments) -> Result<JoinS
         pki: Arc::new(server.pki.clone()),
         cluster_cidr: arguments.cluster_cidr,
     };
+    let identity = server_identity(&arguments.data_dir)?;
+    let candidate = |lease: &str| Candidate { lease: lease.into(), identity: identity.clone() };
     let (own, token) = (client.clone(), shutdown.clone());
-    parts.spawn(async move {
-        controllers::run(own, config, token).await.context("the controllers ended")
-    });
+    let lease = candidate("kube-controller-manager");
+    parts.spawn(leader::lead(client.clone(), lease, token, move |term| {
+        let run = controllers::run(own.clone(), config.clone(), term);
+        async { run.await.context("the controllers ended") }
+    }));
     let (own, token) = (client.clone(), shutdown.clone());
-    parts.spawn(async move { scheduler::run(own, token).await.context("the scheduler ended") });
+    let lease = candidate("kube-scheduler");
+    parts.spawn(leader::lead(client.clone(), lease, token, move |term| {
+        let run = scheduler::run(own.clone(), term);
+        async { run.await.context("the scheduler ended") }
+    }));
     if let Some(config) = metal_config(server, &arguments.metal) {
         parts.spawn(async move {
             metal::run(client, config, shutdown).await.context("the provisioner ended")
         });
     }
     Ok(parts)
+}
+
+/// This control plane's name in Leases: the host's name and a number that the data directory keeps, so that a restarted server
+/// is known as the one it was.
+fn server_identity(data_dir: &Path) -> Result<String> {
+    let path = data_dir.join("identity");
+    let number = match fs::read_to_string(&path) {
+        Ok(number) => number,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let number = uuid::Uuid::new_v4().to_string();
+            fs::write(&path, &number)
+                .with_context(|| format!("failed to write {}", path.display()))?;
+            number
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("failed to read {}", path.display()));
+        }
+    };
+    let host = nix::unistd::gethostname().context("failed to read the host's name")?;
+    Ok(format!("{}_{}", host.to_string_lossy(), number.trim()))
 }
 
 /// The provisioner's settings; `None` where no interface is named (clap sees to it that the rest is there).

@@ -1,5 +1,7 @@
 //! Follows leases: marks lost nodes, taints them, and evicts pods that do not tolerate it.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
@@ -9,7 +11,7 @@ use kube::{
 use serde_json::json;
 use tracing::info;
 
-use super::plan::{self, Eviction, Health};
+use super::plan::{self, Eviction, Health, Sightings};
 use crate::{
     Error,
     driver::{Again, Key, Shared, drive},
@@ -31,17 +33,28 @@ pub(crate) async fn run(shared: Shared) {
         }),
     ];
     let owned = shared.clone();
-    drive("nodelifecycle", &shared, woken, move |key| reconcile(owned.clone(), key)).await;
+    let sightings = Arc::new(Mutex::new(Sightings::default()));
+    drive("nodelifecycle", &shared, woken, move |key| {
+        reconcile(owned.clone(), Arc::clone(&sightings), key)
+    })
+    .await;
 }
 
-async fn reconcile(shared: Shared, key: Key) -> Result<Again, Error> {
+async fn reconcile(
+    shared: Shared,
+    sightings: Arc<Mutex<Sightings>>,
+    key: Key,
+) -> Result<Again, Error> {
     let informers = &shared.informers;
     let Some(node) = informers.nodes.get(None, &key.name) else {
+        lock(&sightings).forget(&key.name);
         return remove_orphans(&shared, &key.name).await.map(|()| None);
     };
     let now = Timestamp::now();
     let lease = informers.leases.get(Some("kube-node-lease"), &key.name);
-    let (health, until_lost) = plan::health(&node, lease.as_deref(), now);
+    let report = plan::newest_report(&node, lease.as_deref());
+    let seen = lock(&sightings).note(&key.name, report, now);
+    let (health, until_lost) = plan::health(&node, seen, now);
     if health == Health::Lost {
         mark_lost(&shared, &node, now).await?;
     }
@@ -52,6 +65,10 @@ async fn reconcile(shared: Shared, key: Key) -> Result<Again, Error> {
     }
     let next_eviction = evict(&shared, &node, health, now).await?;
     Ok([until_lost, next_eviction].into_iter().flatten().min())
+}
+
+fn lock(sightings: &Mutex<Sightings>) -> MutexGuard<'_, Sightings> {
+    sightings.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn patch_node(shared: &Shared, name: &str, patch: &serde_json::Value) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! What a node's lease says about it (upstream `nodelifecycle/node_lifecycle_controller.go`).
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -29,19 +29,49 @@ pub(super) enum Health {
     Lost,
 }
 
-/// The node's health, and when it will be lost without another report.
-pub(super) fn health(
-    node: &Node,
-    lease: Option<&Lease>,
-    now: Timestamp,
-) -> (Health, Option<Duration>) {
+/// When nodes were last heard of, by this controller's own clock: a node's clock is never compared with ours, and a controller that
+/// was away does not take its own silence for theirs.
+#[derive(Debug, Default)]
+pub(super) struct Sightings(HashMap<String, Sighting>);
+
+#[derive(Debug)]
+struct Sighting {
+    report: Option<Timestamp>,
+    seen: Timestamp,
+}
+
+impl Sightings {
+    /// Takes note of a node's newest report; returns when it was first seen here.
+    pub(super) fn note(
+        &mut self,
+        name: &str,
+        report: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Timestamp {
+        let known = self.0.entry(name.to_owned()).or_insert(Sighting { report, seen: now });
+        if known.report != report {
+            *known = Sighting { report, seen: now };
+        }
+        known.seen
+    }
+
+    pub(super) fn forget(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+}
+
+/// The time that the node put into its newest report, if it ever reported.
+pub(super) fn newest_report(node: &Node, lease: Option<&Lease>) -> Option<Timestamp> {
     let renewed =
         lease.and_then(|lease| lease.spec.as_ref()?.renew_time.as_ref()).map(|time| time.0);
-    let created = node.metadata.creation_timestamp.as_ref().map(|time| time.0);
     let heartbeat =
         ready(node).and_then(|ready| ready.last_heartbeat_time.as_ref()).map(|time| time.0);
-    let Some(last) = renewed.max(created).max(heartbeat) else { return (Health::Lost, None) };
-    let left = GRACE - now.duration_since(last);
+    renewed.max(heartbeat)
+}
+
+/// The node's health, and when it will be lost without another report.
+pub(super) fn health(node: &Node, seen: Timestamp, now: Timestamp) -> (Health, Option<Duration>) {
+    let left = GRACE - now.duration_since(seen);
     let Ok(left) = Duration::try_from(left) else { return (Health::Lost, None) };
     if left.is_zero() {
         return (Health::Lost, None);
@@ -190,20 +220,34 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_decides() {
-        let lease = lease("2026-01-01T01:00:00.000000Z");
+    fn the_last_sighting_decides() {
+        let seen = at("2026-01-01T01:00:00Z");
         let cases = [
             ("True", "2026-01-01T01:00:10Z", Health::Ready),
             ("False", "2026-01-01T01:00:10Z", Health::NotReady),
             ("True", "2026-01-01T01:00:50Z", Health::Lost),
         ];
         for (ready, now, expected) in cases {
-            assert_eq!(health(&node(ready), Some(&lease), at(now)).0, expected, "{ready} {now}");
+            assert_eq!(health(&node(ready), seen, at(now)).0, expected, "{ready} {now}");
         }
         assert_eq!(
-            health(&node("True"), Some(&lease), at("2026-01-01T01:00:10Z")).1,
+            health(&node("True"), seen, at("2026-01-01T01:00:10Z")).1,
             Some(Duration::from_secs(40))
         );
+    }
+
+    #[test]
+    fn a_report_counts_from_when_it_is_seen() {
+        let mut sightings = Sightings::default();
+        // Both the node's clock and a long absence of this controller may make a report look old.
+        let old = newest_report(&node("True"), Some(&lease("2020-01-01T00:00:00.000000Z")));
+        let (start, later) = (at("2026-01-01T01:00:00Z"), at("2026-01-01T01:00:30Z"));
+        assert_eq!(sightings.note("n", old, start), start);
+        assert_eq!(sightings.note("n", old, later), start);
+        let new = newest_report(&node("True"), Some(&lease("2020-01-01T00:00:10.000000Z")));
+        assert_eq!(sightings.note("n", new, later), later);
+        sightings.forget("n");
+        assert_eq!(sightings.note("n", new, start), start);
     }
 
     #[test]

@@ -156,7 +156,15 @@ impl Supervisor {
         let uid = pod.uid().unwrap_or_default();
         let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
         let stages = Stages::default();
-        let span = tracing::info_span!("pod", pod = %format!("{namespace}/{name}"), uid, node = self.shared.facts.node_name);
+        // One search for the uid finds every line about the pod, here and in the control plane's log.
+        let span = tracing::info_span!(
+            "pod",
+            pod = %format!("{namespace}/{name}"),
+            uid,
+            revision = pod.resource_version(),
+            node = self.shared.facts.node_name,
+            vm = tracing::field::Empty,
+        );
         if !restored {
             span.in_scope(|| stages.note(Stage::AgentSeen));
         }

@@ -321,6 +321,7 @@ impl PodTask {
 
     pub(super) fn set_vm(&mut self, vm: Option<Vm>) {
         if let Some(vm) = &vm {
+            tracing::Span::current().record("vm", vm.pid);
             self.jobs.spawn(vm::wait_for_exit(vm.clone()).in_current_span());
         }
         self.vm.clone_from(&vm);

@@ -53,12 +53,7 @@ impl PodTask {
                 cpu_weight: resources::cpu_weight(resources::shares(size.request_cpu_milli)),
             },
         };
-        tracing::info!(
-            vcpus = size.vcpus,
-            memory_bytes = size.memory_bytes,
-            vm = uid,
-            "starting VM"
-        );
+        tracing::info!(vcpus = size.vcpus, memory_bytes = size.memory_bytes, "starting VM");
         let (shared, stages) = (Arc::clone(&self.shared), self.stages.clone());
         self.spawn(async move {
             match shared.vms.launch(request).await {
@@ -183,7 +178,7 @@ impl PodTask {
             Ok(card) => self.card = Some(card),
             Err(message) => tracing::warn!(message, "network of a running pod not found"),
         }
-        tracing::info!(vm = uid, vmm.pid = vm.pid, "re-adopted a running VM");
+        tracing::info!(vmm.pid = vm.pid, "re-adopted a running VM");
         self.set_vm(Some(vm.clone()));
         self.resume(&vm, sandbox);
     }
@@ -284,7 +279,7 @@ async fn set_up_guest(
     let mut guest = vm.guest.clone();
     let configured = guest.configure(sandbox).await?.into_inner();
     let kernel = configured.kernel_version;
-    tracing::info!(boot_id = configured.boot_id, kernel, vm = vm.uid, "guest configured");
+    tracing::info!(boot_id = configured.boot_id, kernel, "guest configured");
     let writes = volumes.iter().map(|contents| {
         let mut guest = vm.guest.clone();
         async move { guest.write_volume(contents.clone()).await }.in_current_span()

@@ -14,7 +14,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::bus;
 use crate::config::Config;
-use crate::console::Console;
+use crate::console::{Console, Tail};
 use crate::jail::seccomp::{self, Kind};
 use crate::wire_up::devices::{self, Devices};
 
@@ -34,6 +34,8 @@ pub struct Parts {
     pub control: Option<UnixListener>,
     /// Keeps the VM, and with it doorbells and interrupts, alive.
     pub machine: Machine,
+    /// What the guest printed last, unless its console goes to a file.
+    pub tail: Tail,
 }
 
 /// Tells why the VM ended; may be called from any thread.
@@ -63,7 +65,8 @@ pub fn build(kvm: &Kvm, config: Config, ended: &Ended) -> Result<Parts> {
     let entry = boot::load(&ram, &boot)?;
     let machine = Machine::create(kvm, ram.clone())?;
     let connected = Devices::connect(devices, &machine)?;
-    let console = console.map(|output| connect_console(output, &machine)).transpose()?;
+    let tail = Tail::default();
+    let console = connect_console(console, tail.clone(), &machine)?;
     let vcpus: Result<Vec<_>, _> =
         (0..vcpu_count).map(|id| machine.create_vcpu(id, vcpu_count, entry)).collect();
     let (worker, transports) = {
@@ -78,15 +81,22 @@ pub fn build(kvm: &Kvm, config: Config, ended: &Ended) -> Result<Parts> {
         enter: Box::new(confine(Kind::Vcpu, jail.seccomp)?),
         ended: Box::new(move |outcome| ended(outcome)),
     };
-    let bus = Arc::new(bus::Machine::new(transports, console));
+    let bus = Arc::new(bus::Machine::new(transports, Some(console)));
     let vcpus = Vcpus::spawn(vcpus?, bus, hooks)?;
-    Ok(Parts { id, vcpus, vcpu_count, worker, memory_bytes, control, machine })
+    Ok(Parts { id, vcpus, vcpu_count, worker, memory_bytes, control, machine, tail })
 }
 
-fn connect_console(output: std::fs::File, machine: &Machine) -> Result<Console> {
+fn connect_console(
+    output: Option<std::fs::File>,
+    tail: Tail,
+    machine: &Machine,
+) -> Result<Console> {
     let line = EventFd::new(EFD_NONBLOCK).context("make the console's interrupt")?;
     machine.connect_interrupt(&line, SERIAL_IRQ)?;
-    Ok(Console::new(output, line))
+    Ok(match output {
+        Some(output) => Console::to_file(output, line),
+        None => Console::to_tail(tail, line),
+    })
 }
 
 /// Makes what a thread does to confine itself.

@@ -103,6 +103,8 @@ pub fn agent_killed(scene: &Scene<'_>) -> Result<()> {
         count("after")?;
         Ok(pid)
     })?;
+    // The line takes one user at a time.
+    drop(shell);
     scene.proves(format!(
         "agent {old} on {node} killed with -9; agent {new} answers after {:.1} s",
         start.elapsed().as_secs_f64()

@@ -1,5 +1,6 @@
 //! One watch event as bytes.
 
+use api::Status;
 use bytes::{BufMut, BytesMut};
 use serde_json::{Value, json};
 
@@ -76,6 +77,11 @@ pub fn put_bookmark(out: &mut BytesMut, call: &Call, revision: u64, initial_end:
         Form::Plain | Form::Metadata(_) => {}
     }
     put_value(out, "BOOKMARK", &object);
+}
+
+/// Appends an ERROR, after which the watch ends.
+pub fn put_error(out: &mut BytesMut, status: &Status) {
+    put_value(out, "ERROR", &status.to_json());
 }
 
 fn open(out: &mut BytesMut, kind: &str) {

@@ -55,7 +55,8 @@ pub async fn watch(mut call: Call) -> Result<Reply, Status> {
                 stream.revision = revision;
                 stream.follow(subscription);
             }
-            Err(expired) => return Err(errors::expired(revision, expired.oldest)),
+            // In the stream, as upstream's watch cache: clients that are refused at the door ask for the same revision again.
+            Err(expired) => stream.fail(&errors::expired(revision, expired.oldest)),
         },
     }
     let mut reply = Response::new(StreamBody::new(stream.into_frames()).boxed_unsync());

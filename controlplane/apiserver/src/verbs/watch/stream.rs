@@ -78,6 +78,11 @@ impl Stream {
         }
     }
 
+    /// Ends with an error, which is all that the client gets.
+    pub fn fail(&mut self, status: &Status) {
+        frame::put_error(&mut self.ready, status);
+    }
+
     pub fn follow(&mut self, subscription: Subscription) {
         for event in &subscription.past {
             self.put(event);
