@@ -3,7 +3,7 @@
 //! The rules are client-go's `tools/leaderelection`: a Lease is free when nobody holds it or when its record did not change
 //! for its duration *as seen from here*, so that clocks of different machines are never compared.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -11,6 +11,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{Api, Client, api::PostParams};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{family::Family, gauge::Gauge},
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +28,17 @@ const LEASE_DURATION: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause between two tries to take or renew.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Name {
+    name: String,
+}
+
+/// As client-go names it.
+static MASTER: LazyLock<Family<Name, Gauge>> = LazyLock::new(|| {
+    let help = "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates master.";
+    crate::metrics::register("leader_election_master_status", help, Family::default())
+});
 
 /// Who wants to lead what.
 #[derive(Debug, Clone)]
@@ -51,6 +66,8 @@ where
 {
     let mut election = Election { api: Api::namespaced(client, NAMESPACE), candidate, seen: None };
     while shutdown.run_until_cancelled(election.take()).await.is_some() {
+        let master = MASTER.get_or_create_owned(&Name { name: election.candidate.lease.clone() });
+        master.set(1);
         tracing::info!(
             lease = election.candidate.lease,
             identity = election.candidate.identity,
@@ -66,6 +83,7 @@ where
             }
             () = election.keep() => {
                 tracing::warn!(lease = election.candidate.lease, "the lease was lost");
+                master.set(0);
                 term.cancel();
                 running.await?;
             }

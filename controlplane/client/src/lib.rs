@@ -6,6 +6,7 @@ pub mod config;
 pub mod events;
 pub mod informer;
 pub mod leader;
+pub mod metrics;
 pub mod retry;
 
 pub use config::{Credentials, Endpoint, connect, load};

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use client::{Informer, Recorder, Severity};
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, time::DelayQueue};
 use tracing::{debug, warn};
 
-use crate::{Error, Informers};
+use crate::{Error, Informers, metrics::QueueMetrics};
 
 /// Reconciliations of one controller at a time.
 const CONCURRENT_MAX: usize = 16;
@@ -81,6 +81,7 @@ pub(crate) async fn drive<F, R>(
     }
     let mut wakes = futures::stream::select_all(wakes);
     let reconcile = Arc::new(reconcile);
+    let metrics = QueueMetrics::of(name);
     let mut queue = Queue::default();
     let mut delays: DelayQueue<Key> = DelayQueue::new();
     let mut running: JoinSet<(Key, Result<Again, Error>)> = JoinSet::new();
@@ -88,8 +89,11 @@ pub(crate) async fn drive<F, R>(
         while running.len() < CONCURRENT_MAX {
             let Some(key) = queue.start() else { break };
             let reconcile = Arc::clone(&reconcile);
+            let metrics = metrics.clone();
             running.spawn(async move {
+                let start = Instant::now();
                 let outcome = reconcile(key.clone()).await;
+                metrics.worked(start.elapsed());
                 (key, outcome)
             });
         }
@@ -99,6 +103,9 @@ pub(crate) async fn drive<F, R>(
             // Ended ones first: their keys may be waiting again.
             Some(ended) = running.join_next(), if !running.is_empty() => match ended {
                 Ok((key, outcome)) => {
+                    if outcome.is_err() {
+                        metrics.retries.inc();
+                    }
                     if let Some(after) = queue.finish(name, &key, outcome) {
                         delays.insert(key, after);
                     }
@@ -107,8 +114,12 @@ pub(crate) async fn drive<F, R>(
                 Err(_cancelled) => return,
             },
             Some(due) = delays.next(), if !delays.is_empty() => queue.add(due.into_inner()),
-            Some(key) = wakes.next() => queue.add(key),
+            Some(key) = wakes.next() => {
+                metrics.adds.inc();
+                queue.add(key);
+            }
         }
+        metrics.depth.set(i64::try_from(queue.waiting.len()).unwrap_or(i64::MAX));
     }
 }
 

@@ -9,6 +9,7 @@ mod endpoints;
 mod error;
 mod garbage;
 mod informers;
+mod metrics;
 mod namespace;
 mod node;
 mod pods;

@@ -6,6 +6,7 @@
 pub mod cache;
 pub mod cycle;
 pub mod framework;
+mod metrics;
 pub mod plugins;
 pub mod preemption;
 pub mod quantity;

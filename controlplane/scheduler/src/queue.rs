@@ -48,6 +48,12 @@ impl Queue {
         self.activate(pod, attempts);
     }
 
+    /// How many are due, and how many wait.
+    #[must_use]
+    pub fn len(&self) -> (usize, usize) {
+        (self.active.len(), self.waiting.len())
+    }
+
     /// Pods that wait here.
     #[must_use]
     pub fn uids(&self) -> Vec<String> {

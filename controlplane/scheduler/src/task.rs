@@ -23,6 +23,7 @@ use crate::{
     cache::{Cache, is_finished},
     cycle::{NoFit, schedule},
     framework::Plugin,
+    metrics,
     plugins::default_plugins,
     preemption::{self, Victims},
     queue::Queue,
@@ -120,11 +121,16 @@ impl Scheduler {
         let next = self.queue.advance(now);
         while self.writes.len() < BINDINGS_MAX {
             let Some((pod, attempts)) = self.queue.pop() else { break };
-            match schedule(&self.plugins, &pod, self.cache.snapshot()) {
+            let start = Instant::now();
+            let chosen = schedule(&self.plugins, &pod, self.cache.snapshot());
+            metrics::attempted(chosen.is_ok(), start.elapsed());
+            match chosen {
                 Ok(node) => self.bind(&pod, &node, attempts),
                 Err(why) => self.report_no_fit(&pod, attempts, &why, now),
             }
         }
+        let (active, waiting) = self.queue.len();
+        metrics::pending(active, waiting);
         next
     }
 
