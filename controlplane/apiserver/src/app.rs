@@ -24,6 +24,8 @@ pub struct App {
     pub documents: Documents,
     /// TLS towards node agents.
     pub node_tls: Arc<rustls::ClientConfig>,
+    /// Connections to webhooks and aggregated servers.
+    pub idle: crate::reach::Idle,
     /// Held from choosing a cluster IP or port until the cache shows it as taken.
     pub service_allocation: tokio::sync::Mutex<()>,
     /// Held while a disruption budget's allowance is spent.

@@ -26,6 +26,7 @@ mod keys;
 mod metrics;
 mod openapi;
 mod query;
+mod reach;
 mod registry;
 mod respond;
 mod reviews;

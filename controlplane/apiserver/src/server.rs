@@ -122,6 +122,7 @@ async fn assemble(config: Config, listeners: &[TcpListener]) -> anyhow::Result<A
         metrics: Metrics::default(),
         documents: Documents::default(),
         node_tls: Arc::new(node_tls),
+        idle: crate::reach::Idle::default(),
         service_allocation: tokio::sync::Mutex::new(()),
         evictions: tokio::sync::Mutex::new(()),
         shutdown: CancellationToken::new(),
