@@ -26,6 +26,13 @@ pub struct App {
     pub node_tls: Arc<rustls::ClientConfig>,
     /// Connections to webhooks and aggregated servers.
     pub idle: crate::reach::Idle,
+    pub flow: Arc<crate::flow::Flow>,
+    pub audit: crate::audit::Auditor,
+    pub aggregation: crate::aggregation::Aggregation,
+    /// What nodes and pods use, for `metrics.k8s.io`.
+    pub collector: crate::metrics_api::Collector,
+    /// Set when the server is told to stop: `/readyz` fails, requests are still served.
+    pub stopping: CancellationToken,
     /// Held from choosing a cluster IP or port until the cache shows it as taken.
     pub service_allocation: tokio::sync::Mutex<()>,
     /// Held while a disruption budget's allowance is spent.

@@ -51,7 +51,11 @@ impl Validation {
 /// Reads a body up to [`BODY_BYTES_MAX`].
 pub async fn read(body: Incoming) -> Result<Bytes, Status> {
     match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
+        Ok(collected) => {
+            let bytes = collected.to_bytes();
+            crate::audit::request_body(&bytes);
+            Ok(bytes)
+        }
         Err(error) if error.is::<LengthLimitError>() => Err(Status::new(
             Reason::RequestEntityTooLarge,
             format!("Request entity too large: limit is {BODY_BYTES_MAX}"),

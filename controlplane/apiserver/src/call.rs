@@ -95,7 +95,7 @@ impl Call {
     /// What is to be authorized.
     #[must_use]
     pub fn attributes(&self) -> Attributes {
-        attributes(&self.user, self.verb, &self.target)
+        attributes(&self.user, self.verb, &self.target, &self.query)
     }
 
     /// The present object, or 404.
@@ -118,7 +118,14 @@ impl Call {
 
 /// Authorization attributes of a resource request.
 #[must_use]
-pub fn attributes(user: &User, verb: &str, target: &Target) -> Attributes {
+pub fn attributes(user: &User, verb: &str, target: &Target, query: &Query) -> Attributes {
+    let reads_many = matches!(verb, "list" | "watch" | "deletecollection");
+    let fields = if reads_many { equalities(query.get("fieldSelector")) } else { Vec::new() };
+    let named = fields.iter().find(|(field, _)| field == "metadata.name");
+    let name = match (target.name.as_str(), named) {
+        ("", Some((_, value))) => value.clone(),
+        _ => target.name.clone(),
+    };
     Attributes {
         user: user.clone(),
         verb: verb.to_owned(),
@@ -126,7 +133,40 @@ pub fn attributes(user: &User, verb: &str, target: &Target) -> Attributes {
         resource: target.resource.clone(),
         subresource: target.subresource.clone(),
         namespace: target.namespace.clone(),
-        name: target.name.clone(),
+        name,
         path: String::new(),
+        fields,
+    }
+}
+
+/// The terms of a field selector that want a field to be equal to something. All terms must hold, so each of them
+/// alone is true of what is read.
+#[must_use]
+pub fn equalities(selector: &str) -> Vec<(String, String)> {
+    let terms = selector.split(',').filter(|_| !selector.contains('\\'));
+    terms
+        .filter_map(|term| {
+            let (field, value) = term.split_once('=')?;
+            let value = value.strip_prefix('=').unwrap_or(value);
+            (!field.ends_with('!')).then(|| (field.trim().to_owned(), value.trim().to_owned()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equalities_are_found_in_field_selectors() {
+        let pair = |field: &str, value: &str| (field.to_owned(), value.to_owned());
+        for (text, expect) in [
+            ("", vec![]),
+            ("spec.nodeName=a", vec![pair("spec.nodeName", "a")]),
+            ("spec.nodeName==a,status.phase!=Failed", vec![pair("spec.nodeName", "a")]),
+            ("spec.nodeName=a\\,b", vec![]),
+        ] {
+            assert_eq!(equalities(text), expect, "{text}");
+        }
     }
 }

@@ -8,6 +8,12 @@ pub fn now() -> String {
     format_seconds(now_unix())
 }
 
+/// RFC 3339 in UTC with microseconds, as `metav1.MicroTime`.
+#[must_use]
+pub fn now_micro() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
 /// Seconds of the Unix epoch.
 #[must_use]
 pub fn now_unix() -> i64 {

@@ -30,6 +30,12 @@ pub struct Config {
     pub service_cidr: Ipv4Net,
     /// First and last NodePort.
     pub node_ports: (u16, u16),
+    pub audit: crate::audit::Config,
+    pub oidc: Vec<access::authn::OidcConfig>,
+    /// How long the server goes on serving after it was told to stop, with `/readyz` failing.
+    pub shutdown_delay: std::time::Duration,
+    /// Whether requests without credentials are let through as `system:anonymous` (RBAC still decides).
+    pub anonymous: access::authn::Anonymous,
 }
 
 impl Config {
@@ -43,6 +49,10 @@ impl Config {
             store: StoreKind::Embedded,
             service_cidr: Ipv4Net::new(Ipv4Addr::new(10, 96, 0, 0), 16).expect("16 is a prefix"),
             node_ports: (30000, 32767),
+            audit: crate::audit::Config::default(),
+            oidc: Vec::new(),
+            shutdown_delay: std::time::Duration::ZERO,
+            anonymous: access::authn::Anonymous::default(),
         }
     }
 

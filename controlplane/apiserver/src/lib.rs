@@ -10,7 +10,9 @@
 
 mod accept;
 mod admission;
+mod aggregation;
 mod app;
+pub mod audit;
 mod background;
 mod body;
 mod cache;
@@ -22,8 +24,11 @@ mod convert;
 mod custom;
 mod discovery;
 mod errors;
+mod flow;
 mod keys;
+mod measured;
 mod metrics;
+mod metrics_api;
 mod openapi;
 mod query;
 mod reach;

@@ -40,6 +40,23 @@ struct Inflight {
     request_kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Attempt {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Watched {
+    group: String,
+    version: String,
+    resource: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Operation {
+    operation: &'static str,
+}
+
 /// The server's counters. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
@@ -48,6 +65,10 @@ pub struct Metrics {
     durations: Family<Timed, Histogram>,
     long_running: Family<Timed, Gauge>,
     inflight: Family<Inflight, Gauge>,
+    authentications: Family<Attempt, Counter>,
+    watch_events: Family<Watched, Counter>,
+    watch_bytes: Family<Watched, Counter>,
+    store: Family<Operation, Histogram>,
 }
 
 /// Upper bounds of the duration histogram in seconds, as upstream.
@@ -61,6 +82,11 @@ impl Default for Metrics {
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let long_running = Family::default();
         let inflight = Family::default();
+        let authentications = Family::default();
+        let watch_events = Family::default();
+        let watch_bytes = Family::default();
+        let store: Family<Operation, Histogram> =
+            Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let mut registry = Registry::default();
         registry.register("apiserver_request", "Requests by verb and resource", requests.clone());
         registry.register(
@@ -78,8 +104,38 @@ impl Default for Metrics {
             "Requests that are served now",
             inflight.clone(),
         );
+        registry.register(
+            "authentication_attempts",
+            "Attempts to authenticate by their result",
+            authentications.clone(),
+        );
+        registry.register(
+            "apiserver_watch_events",
+            "Events sent to watchers",
+            watch_events.clone(),
+        );
+        registry.register(
+            "apiserver_watch_events_bytes",
+            "Bytes of events sent to watchers",
+            watch_bytes.clone(),
+        );
+        registry.register(
+            "etcd_request_duration_seconds",
+            "Latency of requests to the store, whichever it is",
+            store.clone(),
+        );
         let registry = Arc::new(Mutex::new(registry));
-        Self { registry, requests, durations, long_running, inflight }
+        Self {
+            registry,
+            requests,
+            durations,
+            long_running,
+            inflight,
+            authentications,
+            watch_events,
+            watch_bytes,
+            store,
+        }
     }
 }
 
@@ -117,6 +173,43 @@ impl Metrics {
         LongRunning(gauge)
     }
 
+    /// One open connection that is no [`Call`].
+    #[must_use]
+    pub fn open(&self, verb: &str, target: &crate::route::Target) -> LongRunning {
+        let labels = Timed {
+            verb: verb.to_owned(),
+            group: target.group.clone(),
+            version: target.version.clone(),
+            resource: target.resource.clone(),
+            subresource: target.subresource.clone(),
+            scope: scope(target).into(),
+        };
+        let gauge = self.long_running.get_or_create(&labels).clone();
+        gauge.inc();
+        LongRunning(gauge)
+    }
+
+    /// Counts an attempt to authenticate: `success` or `failure`.
+    pub fn authentication(&self, result: &'static str) {
+        self.authentications.get_or_create(&Attempt { result }).inc();
+    }
+
+    /// Counts events that a watch has sent.
+    pub fn watch_events(&self, call: &Call, count: u64, bytes: usize) {
+        let labels = Watched {
+            group: call.target.group.clone(),
+            version: call.target.version.clone(),
+            resource: call.target.resource.clone(),
+        };
+        self.watch_events.get_or_create(&labels).inc_by(count);
+        self.watch_bytes.get_or_create(&labels).inc_by(bytes as u64);
+    }
+
+    /// Measures one request to the store.
+    pub fn store(&self, operation: &'static str, elapsed: Duration) {
+        self.store.get_or_create(&Operation { operation }).observe(elapsed.as_secs_f64());
+    }
+
     #[must_use]
     pub fn inflight(&self, mutating: bool) -> InflightGuard {
         let request_kind = if mutating { "mutating" } else { "readOnly" };
@@ -139,6 +232,11 @@ impl Metrics {
             self.durations.get_or_create(&labels).observe(elapsed.as_secs_f64());
         }
         self.requests.get_or_create(&request).inc();
+    }
+
+    /// Other parts of the server add their metrics here.
+    pub fn register<T>(&self, add: impl FnOnce(&mut Registry) -> T) -> T {
+        add(&mut self.registry.lock())
     }
 
     /// The whole page.

@@ -14,11 +14,13 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    aggregation,
     app::App,
-    background,
+    audit, background,
     cache::{self, Cache},
     config::{Config, StoreKind},
-    custom,
+    custom, flow,
+    measured::Measured,
     metrics::Metrics,
     openapi::Documents,
     serve,
@@ -34,7 +36,7 @@ pub struct Handle {
     pub url: String,
     pub admin_kubeconfig: PathBuf,
     pub pki: Pki,
-    shutdown: CancellationToken,
+    app: Arc<App>,
     serving: parking_lot::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -42,12 +44,17 @@ impl Handle {
     /// Ends the server when cancelled; ends when the server does.
     #[must_use]
     pub fn shutdown_token(&self) -> CancellationToken {
-        self.shutdown.clone()
+        self.app.shutdown.clone()
     }
 
-    /// Stops accepting, lets open requests finish, and returns when all are gone.
+    /// Fails `/readyz` for the configured time, then stops accepting, lets open requests finish, and returns when all are gone.
     pub async fn shutdown(&self) {
-        self.shutdown.cancel();
+        self.app.stopping.cancel();
+        if !self.app.config.shutdown_delay.is_zero() {
+            // interval: load balancers look at /readyz now and then; they get this time to turn away.
+            tokio::time::sleep(self.app.config.shutdown_delay).await;
+        }
+        self.app.shutdown.cancel();
         let serving = self.serving.lock().take();
         if let Some(serving) = serving {
             // A panic of the serving task was logged by the runtime already.
@@ -64,10 +71,14 @@ impl Server {
         let listeners = serve::bind(&config.listen)
             .await
             .with_context(|| format!("failed to listen on {:?}", config.listen))?;
-        let app = Arc::new(assemble(config, &listeners).await?);
+        let (audit, webhook) = audit::Auditor::open(&config.audit)?;
+        let app = Arc::new(assemble(config, &listeners, audit).await?);
         let tls = Arc::new(pki::server_tls_config(&app.pki).context("failed to set up TLS")?);
         tokio::spawn(cache::follow(app.cache.clone(), app.store.clone(), app.shutdown.clone()));
         let serving = tokio::spawn(serve::serve(app.clone(), listeners, tls));
+        if let Some(webhook) = webhook {
+            tokio::spawn(webhook.run(app.clone()));
+        }
         let begun = begin(&app).await;
         if let Err(error) = begun {
             app.shutdown.cancel();
@@ -80,7 +91,7 @@ impl Server {
             url: app.url(),
             admin_kubeconfig,
             pki: app.pki.clone(),
-            shutdown: app.shutdown.clone(),
+            app: app.clone(),
             serving: parking_lot::Mutex::new(Some(serving)),
         })
     }
@@ -99,27 +110,41 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     })
 }
 
-async fn assemble(config: Config, listeners: &[TcpListener]) -> anyhow::Result<App> {
+async fn assemble(
+    config: Config,
+    listeners: &[TcpListener],
+    audit: audit::Auditor,
+) -> anyhow::Result<App> {
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
     let pki = Pki::load_or_create(&config.data_dir.join("pki"), &sans(&config, &addresses))
         .context("failed to set up the cluster's certificates")?;
-    let store = open_store(&config).await?;
+    let metrics = Metrics::default();
+    let opened = open_store(&config).await?;
+    let store: Arc<dyn Store> = Arc::new(Measured::new(opened, metrics.clone()));
     let cache = Arc::new(Cache::default());
     cache::load(&cache, &*store).await.context("failed to read the store")?;
     let lookup: Arc<dyn access::Lookup> = cache.clone();
     let node_tls = pki::client_tls_config(pki.ca_pem(), Some(pki.kubelet_client()))
         .context("failed to set up TLS towards nodes")?;
+    let flow = Arc::new(metrics.register(flow::Flow::new));
+    let authenticator = Authenticator::new(&pki, lookup.clone())
+        .context("failed to set up authentication")?
+        .with_oidc(&config.oidc);
     Ok(App {
+        flow,
+        audit,
+        aggregation: aggregation::Aggregation::default(),
+        collector: crate::metrics_api::Collector::default(),
+        stopping: CancellationToken::new(),
         registry: ArcSwap::from_pointee(custom::registry(&cache)),
-        authenticator: Authenticator::new(&pki, lookup.clone())
-            .context("failed to set up authentication")?,
+        authenticator,
         authorizer: Authorizer::new(lookup),
         config,
         store,
         cache,
         pki,
-        metrics: Metrics::default(),
+        metrics,
         documents: Documents::default(),
         node_tls: Arc::new(node_tls),
         idle: crate::reach::Idle::default(),
@@ -147,6 +172,9 @@ async fn begin(app: &Arc<App>) -> anyhow::Result<()> {
     background::create_defaults(app).await.context("failed to create the first objects")?;
     background::publish(app).await.context("failed to publish the kubernetes Service")?;
     tokio::spawn(custom::follow(app.clone()));
+    tokio::spawn(flow::follow(app.clone()));
+    tokio::spawn(aggregation::follow(app.clone()));
+    tokio::spawn(background::fetch_oidc_keys(app.clone()));
     tokio::spawn(background::expire_events(app.clone()));
     tokio::spawn(background::compact_history(app.clone()));
     write_kubeconfig(app)?;

@@ -56,6 +56,8 @@ pub struct ServerArguments {
     #[arg(long)]
     pub api_only: bool,
     #[command(flatten)]
+    pub serving: crate::serving::ServingArguments,
+    #[command(flatten)]
     pub metal: MetalArguments,
 }
 

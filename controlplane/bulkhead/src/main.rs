@@ -1,6 +1,7 @@
 //! The `bulkhead` binary: the control plane, and the command line for clusters.
 
 mod command;
+mod serving;
 mod wire_up;
 
 use std::process::ExitCode;

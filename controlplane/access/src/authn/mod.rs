@@ -1,7 +1,8 @@
-//! From credentials to a [`User`]: client certificate, then bearer token, then anonymous.
+//! From credentials to a [`User`]: client certificate, then bearer token (ours, bootstrap, OIDC), then anonymous.
 
 mod bootstrap_token;
 mod impersonate;
+mod oidc;
 mod x509;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use http::{
     header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
 };
 pub use impersonate::{Impersonation, impersonation};
+pub use oidc::{Anonymous, AuthenticationConfig, Claim, Error as OidcError, Oidc, OidcConfig};
 
 use crate::{
     Lookup, User, names,
@@ -28,6 +30,7 @@ const WEBSOCKET_TOKEN_PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
 pub struct Authenticator {
     signer: Signer,
     lookup: Arc<dyn Lookup>,
+    issuers: Vec<Oidc>,
 }
 
 /// What a TokenReview answers for a good token.
@@ -40,7 +43,20 @@ pub struct Reviewed {
 
 impl Authenticator {
     pub fn new(pki: &Pki, lookup: Arc<dyn Lookup>) -> Result<Self, Error> {
-        Ok(Self { signer: Signer::new(pki.token_key_pem())?, lookup })
+        Ok(Self { signer: Signer::new(pki.token_key_pem())?, lookup, issuers: Vec::new() })
+    }
+
+    /// Also accepts tokens of other issuers.
+    #[must_use]
+    pub fn with_oidc(mut self, configs: &[OidcConfig]) -> Self {
+        self.issuers = configs.iter().cloned().map(Oidc::new).collect();
+        self
+    }
+
+    /// The issuers, for the task that fetches their keys.
+    #[must_use]
+    pub fn issuers(&self) -> &[Oidc] {
+        &self.issuers
     }
 
     #[must_use]
@@ -52,7 +68,7 @@ impl Authenticator {
     /// 401 for a credential that is wrong. Impersonation is separate: [`impersonation`].
     #[expect(
         clippy::unused_async,
-        reason = "OIDC and webhook authenticators will wait for the network here"
+        reason = "a webhook authenticator will wait for the network here"
     )]
     pub async fn authenticate(
         &self,
@@ -77,9 +93,25 @@ impl Authenticator {
                 let user = bootstrap_token::user_of(self.lookup.as_ref(), parts, now)?;
                 Verified { user, audiences: audiences.to_vec() }
             }
-            None => self.signer.verify(self.lookup.as_ref(), token, audiences, now)?,
+            None => match self.issuer_of(token) {
+                // Its audiences are its own; upstream answers with the API server's for them.
+                Some(oidc) => {
+                    Verified { user: oidc.verify(token, now)?, audiences: audiences.to_vec() }
+                }
+                None => self.signer.verify(self.lookup.as_ref(), token, audiences, now)?,
+            },
         };
         Ok(Reviewed { user: authenticated(verified.user), audiences: verified.audiences })
+    }
+}
+
+impl Authenticator {
+    fn issuer_of(&self, token: &str) -> Option<&Oidc> {
+        if self.issuers.is_empty() {
+            return None;
+        }
+        let issuer = oidc::claimed_issuer(token)?;
+        self.issuers.iter().find(|oidc| oidc.config().issuer == issuer)
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Attributes {
     /// Secrets that way, and rules with `resourceNames` allow it.
     pub name: String,
     pub path: String,
+    /// Fields that a list or watch selects by equality (`spec.nodeName`, `n1`); a superset of what it reads.
+    pub fields: Vec<(String, String)>,
 }
 
 /// What an authorizer says, with the reason for people.

@@ -12,10 +12,12 @@ const STATIC: &[(&str, &[&str], &[&str])] = &[
     ("authentication.k8s.io", &["tokenreviews"], &["create"]),
     ("authorization.k8s.io", &["subjectaccessreviews", "localsubjectaccessreviews"], &["create"]),
     ("", &["services"], &["get", "list", "watch"]),
+    // All nodes, where upstream shows a kubelet its own only: our agent builds the overlay between nodes, as the network
+    // plugins' accounts on every upstream node may too.
     ("", &["nodes"], &["create", "get", "list", "watch"]),
     ("", &["events"], &["create", "patch", "update"]),
     ("events.k8s.io", &["events"], &["create", "patch", "update"]),
-    ("", &["pods"], &["get", "list", "watch", "create", "delete"]),
+    ("", &["pods"], &["create", "delete"]),
     ("", &["pods/status"], &["update", "patch"]),
     ("", &["pods/eviction"], &["create"]),
     ("certificates.k8s.io", &["certificatesigningrequests"], &["create", "get", "list", "watch"]),
@@ -54,6 +56,9 @@ fn decide(lookup: &dyn Lookup, node: &str, wanted: &Attributes) -> Result<(), St
             _ => Err("can only create tokens for individual service accounts".into()),
         },
         ("", "serviceaccounts") => check_get(lookup, node, wanted),
+        ("", "pods") if sub.is_empty() && matches!(verb, "get" | "list" | "watch") => {
+            check_pods(lookup, node, wanted)
+        }
         ("storage.k8s.io", "volumeattachments") => check_attachment(lookup, node, wanted),
         ("", "nodes") if !matches!(verb, "create" | "get" | "list" | "watch") => {
             check_own(node, wanted, &["update", "patch", "delete"])
@@ -124,6 +129,22 @@ fn check_attachment(lookup: &dyn Lookup, node: &str, wanted: &Attributes) -> Res
     }
     let attachment = lookup.get("storage.k8s.io", "volumeattachments", "", &wanted.name);
     if attachment.is_some_and(|attachment| attachment["spec"]["nodeName"].as_str() == Some(node)) {
+        return Ok(());
+    }
+    Err(format!("no relationship found between node '{node}' and this object"))
+}
+
+/// The pods of this node: one of them, or a list that selects them (upstream `AuthorizeNodeWithSelectors`).
+fn check_pods(lookup: &dyn Lookup, node: &str, wanted: &Attributes) -> Result<(), String> {
+    if wanted.name.is_empty() {
+        let selects = |(field, value): &(String, String)| field == "spec.nodeName" && value == node;
+        if wanted.verb != "get" && wanted.fields.iter().any(selects) {
+            return Ok(());
+        }
+        return Err("can only list/watch pods with spec.nodeName field selector".into());
+    }
+    let pod = lookup.get("", "pods", &wanted.namespace, &wanted.name);
+    if pod.is_some_and(|pod| pod["spec"]["nodeName"].as_str() == Some(node)) {
         return Ok(());
     }
     Err(format!("no relationship found between node '{node}' and this object"))

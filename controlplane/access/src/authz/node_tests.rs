@@ -136,6 +136,22 @@ fn a_node_writes_about_itself() {
 }
 
 #[test]
+fn a_node_lists_its_own_pods_only() {
+    let authorizer = authorizer(&rack());
+    let list = |verb: &str, fields: &[(&str, &str)]| {
+        let wanted = want(&node("a"), verb, "", "pods", "", "");
+        let fields = fields.iter().map(|(f, v)| ((*f).to_owned(), (*v).to_owned())).collect();
+        authorizer.authorize(&Attributes { fields, ..wanted }).is_allowed()
+    };
+    assert!(list("list", &[("spec.nodeName", "a")]) && list("watch", &[("spec.nodeName", "a")]));
+    assert!(!list("list", &[]) && !list("watch", &[("spec.nodeName", "b")]));
+    let get = |by: &str, name: &str| {
+        authorizer.authorize(&want(&node(by), "get", "", "pods", "shop", name)).is_allowed()
+    };
+    assert!(get("a", "web") && !get("b", "web") && !get("a", "gone"));
+}
+
+#[test]
 fn admission_looks_at_the_object() {
     let authorizer = authorizer(&rack());
     let write = |verb: &str,

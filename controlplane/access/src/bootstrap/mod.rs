@@ -61,5 +61,21 @@ pub fn cluster_info(server_url: &str, ca_pem: &str) -> Value {
         "metadata": {"name": "cluster-info", "namespace": "kube-public"}, "data": {"kubeconfig": kubeconfig}})
 }
 
+/// `kube-system/extension-apiserver-authentication`: how aggregated servers know requests that we pass on.
+#[must_use]
+pub fn extension_authentication(pki: &crate::pki::Pki) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap",
+    "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+    "data": {
+        "client-ca-file": pki.ca_pem(),
+        "requestheader-allowed-names": json!([crate::pki::FRONT_PROXY]).to_string(),
+        "requestheader-client-ca-file": pki.front_proxy_ca_pem(),
+        "requestheader-extra-headers-prefix": json!(["X-Remote-Extra-"]).to_string(),
+        "requestheader-group-headers": json!(["X-Remote-Group"]).to_string(),
+        "requestheader-uid-headers": json!(["X-Remote-Uid"]).to_string(),
+        "requestheader-username-headers": json!(["X-Remote-User"]).to_string(),
+    }})
+}
+
 #[cfg(test)]
 mod tests;

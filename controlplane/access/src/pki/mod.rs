@@ -1,6 +1,7 @@
 //! The cluster's certificate authority and the identities it issues to the server's own components.
 //!
-//! One directory holds it all: `ca.{crt,key}`, `server.{crt,key}`, a pair for each component, and `sa.key`, which
+//! One directory holds it all: `ca.{crt,key}`, `server.{crt,key}`, a pair for each component, `front-proxy/` for the
+//! aggregation layer, and `sa.key`, which
 //! signs service-account tokens. Files are 0600, replaced atomically, and repaired at start: what is missing, does
 //! not belong to the CA or nears its end is issued again. A CA key is never replaced.
 
@@ -32,6 +33,9 @@ const FIXED_SANS: [&str; 7] = [
     "127.0.0.1",
     "10.96.0.1",
 ];
+
+/// The name that aggregated servers know us by (`requestheader-allowed-names`).
+pub const FRONT_PROXY: &str = "front-proxy-client";
 
 /// A certificate with its key, both PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -86,6 +90,8 @@ struct Inner {
     controller_manager: Identity,
     scheduler: Identity,
     token_key_pem: String,
+    front_proxy_ca: String,
+    front_proxy: Identity,
 }
 
 impl Pki {
@@ -94,6 +100,9 @@ impl Pki {
     pub fn load_or_create(dir: &Path, sans: &[String]) -> Result<Self, Error> {
         files::create_directory(dir)?;
         let ca = Ca::load_or_create(dir)?;
+        let proxy_dir = dir.join("front-proxy");
+        files::create_directory(&proxy_dir)?;
+        let proxy_ca = Ca::load_or_create(&proxy_dir)?;
         let client = |file: &str, name: &str, group: Option<&str>| {
             ca.load_or_issue(dir, file, &Subject::client(name, group))
         };
@@ -117,6 +126,12 @@ impl Pki {
                 None,
             )?,
             scheduler: client("scheduler", "system:kube-scheduler", None)?,
+            front_proxy: proxy_ca.load_or_issue(
+                &proxy_dir,
+                "client",
+                &Subject::client(FRONT_PROXY, None),
+            )?,
+            front_proxy_ca: proxy_ca.cert_pem().to_owned(),
             token_key_pem: issue::load_or_create_key(&dir.join("sa.key"))?.serialize_pem(),
             ca,
         };
@@ -137,6 +152,17 @@ impl Pki {
     #[must_use]
     pub fn kubelet_client(&self) -> &Identity {
         &self.inner.kubelet_client
+    }
+
+    /// CN front-proxy-client, of a CA of its own: what aggregated servers trust to tell them the user.
+    #[must_use]
+    pub fn front_proxy(&self) -> &Identity {
+        &self.inner.front_proxy
+    }
+
+    #[must_use]
+    pub fn front_proxy_ca_pem(&self) -> &str {
+        &self.inner.front_proxy_ca
     }
 
     /// CN kubernetes-admin, O system:masters.

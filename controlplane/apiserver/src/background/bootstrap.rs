@@ -15,6 +15,10 @@ pub async fn create_defaults(app: &App) -> Result<(), Status> {
     for object in access::bootstrap::default_objects() {
         create(app, object).await?;
     }
+    for object in crate::flow::default_objects() {
+        create(app, object).await?;
+    }
+    create(app, access::bootstrap::extension_authentication(&app.pki)).await?;
     create(app, access::bootstrap::cluster_info(&app.url(), app.pki.ca_pem())).await
 }
 

@@ -3,9 +3,11 @@
 mod bootstrap;
 mod compaction;
 mod expiry;
+mod oidc;
 mod own_service;
 
-pub use bootstrap::create_defaults;
+pub use bootstrap::{create, create_defaults, kind_of};
 pub use compaction::compact_history;
 pub use expiry::expire_events;
+pub use oidc::fetch_oidc_keys;
 pub use own_service::publish;

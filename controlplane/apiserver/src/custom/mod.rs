@@ -24,6 +24,7 @@ const RESOURCE: &str = "customresourcedefinitions";
 pub fn registry(cache: &Cache) -> Registry {
     let (definitions, _) = cache.collection(&Collection::of(GROUP, RESOURCE)).list("");
     let mut kinds = api::kinds();
+    kinds.extend(crate::metrics_api::kinds());
     let mut schemas = Vec::new();
     for definition in &definitions {
         for (kind, schema) in row::rows(definition.value()) {

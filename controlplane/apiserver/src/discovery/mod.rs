@@ -23,11 +23,21 @@ pub fn answer(app: &App, path: &str, accept: &str, none_match: &str) -> Result<R
     let form = aggregated_version(accept);
     let value = match (parts.as_slice(), form) {
         (["api"], Some(version)) => aggregated::document(&registry, true, version),
-        (["apis"], Some(version)) => aggregated::document(&registry, false, version),
+        (["apis"], Some(version)) => {
+            let mut document = aggregated::document(&registry, false, version);
+            append(&mut document["items"], app.aggregation.discovery());
+            document
+        }
         (["api"], None) => legacy::core_versions(&app.url()),
-        (["apis"], None) => legacy::groups(&registry),
+        (["apis"], None) => {
+            let mut document = legacy::groups(&registry);
+            append(&mut document["groups"], app.aggregation.groups());
+            document
+        }
         (["api", version], _) => legacy::resources(&registry, "", version).ok_or_else(not_found)?,
-        (["apis", group], _) => legacy::group(&registry, group).ok_or_else(not_found)?,
+        (["apis", group], _) => legacy::group(&registry, group)
+            .or_else(|| app.aggregation.group(group))
+            .ok_or_else(not_found)?,
         (["apis", group, version], _) => {
             legacy::resources(&registry, group, version).ok_or_else(not_found)?
         }
@@ -39,6 +49,13 @@ pub fn answer(app: &App, path: &str, accept: &str, none_match: &str) -> Result<R
         None => "application/json",
     };
     Ok(with_etag(&value, media, none_match))
+}
+
+/// Groups that other servers answer come after our own.
+fn append(list: &mut Value, more: Vec<Value>) {
+    if let Some(list) = list.as_array_mut() {
+        list.extend(more);
+    }
 }
 
 fn not_found() -> Status {

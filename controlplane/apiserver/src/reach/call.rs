@@ -119,7 +119,7 @@ async fn finish(
 }
 
 /// An error with what caused it: hyper's own text leaves the reason out.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

@@ -9,14 +9,19 @@
 mod call;
 mod connect;
 mod error;
+pub mod pass;
 mod resolve;
 mod target;
 mod tls;
 mod tunnel;
 
-pub use call::{Idle, call, post_webhook};
-pub use connect::{Stream, connect};
+#[expect(unused_imports, reason = "webhooks and conversions call it")]
+pub use call::post_webhook;
+pub use call::{Idle, call};
+pub use connect::{BoxStream, connect, to_agent};
 pub use error::Error;
-pub use resolve::{Place, agent_of, pods_agent, resolve};
-pub use target::{Target, WebhookConfig};
-pub use tls::{Tls, client_config};
+pub use resolve::{agent_of, resolve};
+pub use target::Target;
+pub use target::WebhookConfig;
+pub use target::ca_bundle;
+pub use tls::Tls;

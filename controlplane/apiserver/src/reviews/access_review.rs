@@ -87,7 +87,23 @@ fn resource_attributes(user: User, asked: &Value) -> Attributes {
         namespace: text(asked, "namespace"),
         name: text(asked, "name"),
         path: String::new(),
+        fields: fields_in(&asked["fieldSelector"]),
     }
+}
+
+/// Equalities of a review's `fieldSelector`: raw text, or requirements `In` with one value.
+fn fields_in(selector: &Value) -> Vec<(String, String)> {
+    if let Some(raw) = selector["rawSelector"].as_str().filter(|raw| !raw.is_empty()) {
+        return crate::call::equalities(raw);
+    }
+    let requirements = selector["requirements"].as_array().into_iter().flatten();
+    requirements
+        .filter(|one| one["operator"] == "In")
+        .filter_map(|one| match one["values"].as_array()?.as_slice() {
+            [value] => Some((text(one, "key"), value.as_str()?.to_owned())),
+            _ => None,
+        })
+        .collect()
 }
 
 fn user_in(spec: &Value) -> User {

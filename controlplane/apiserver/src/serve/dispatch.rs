@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use access::User;
+use access::{User, authz::Attributes};
 use api::{Kind, Reason, Status};
 use http::{HeaderValue, Method, Request, header};
 use hyper::body::Incoming;
@@ -11,9 +11,11 @@ use parking_lot::Mutex;
 use crate::{
     accept::{self, Output},
     app::App,
+    audit,
     call::{self, Call},
     errors,
     keys::Collection,
+    metrics_api,
     query::Query,
     respond::Reply,
     reviews,
@@ -36,14 +38,8 @@ pub async fn handle(
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let target = decoded(target);
     let verb = target.verb(&parts.method, query.flag("watch"));
-    let mut attributes = call::attributes(&user, verb, &target);
-    if target.name.is_empty()
-        && let Some(name) = query.get("fieldSelector").strip_prefix("metadata.name=")
-        && !name.contains(',')
-    {
-        attributes.name = name.to_owned();
-    }
-    app.authorizer.check(&attributes)?;
+    let attributes = call::attributes(&user, verb, &target, &query);
+    authorize(&app, &attributes)?;
     let kind = find(&app, &target)?;
     let call = Call {
         collection: Collection::of(&kind.group, &kind.plural),
@@ -69,6 +65,21 @@ pub async fn handle(
         }
     }
     Ok(reply)
+}
+
+/// The authorizer's decision, noted in the audit.
+fn authorize(app: &App, attributes: &Attributes) -> Result<(), Status> {
+    use access::authz::Decision;
+    let decision = app.authorizer.authorize(attributes);
+    let word = if decision.is_allowed() { "allow" } else { "forbid" };
+    audit::annotate("authorization.k8s.io/decision", word);
+    audit::annotate("authorization.k8s.io/reason", decision.reason());
+    match decision {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+            Err(access::authz::forbidden(attributes, &reason))
+        }
+    }
 }
 
 /// A quoted-string of RFC 9110; what cannot be in a header is left out.
@@ -124,6 +135,9 @@ async fn run(call: Call) -> Result<Reply, Status> {
 }
 
 async fn route(call: Call) -> Result<Reply, Status> {
+    if call.kind.group == metrics_api::GROUP && call.kind.schema.is_empty() {
+        return metrics_api::answer(&call).await;
+    }
     if !call.target.subresource.is_empty() {
         return subresources::handle(call).await;
     }

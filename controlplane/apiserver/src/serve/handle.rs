@@ -1,66 +1,67 @@
-//! One HTTP request from its first byte to its answer: identity, audit id, log line, metrics.
+//! One HTTP request from its first byte to its answer: identity, audit, flow control, log line, metrics.
 
-use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use access::{User, authn};
-use api::Status;
+use api::{Reason, Status};
 use futures::FutureExt;
-use http::{HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tracing::Instrument;
 
 use super::{dispatch, paths};
 use crate::{
+    aggregation,
     app::App,
-    errors, metrics,
+    audit::{self, Record, Stage},
+    clock, errors, flow,
+    keys::Collection,
+    metrics,
     query::Query,
     respond::{self, Reply},
     route::{self, Route, Target},
 };
 
-/// What the log and the metrics say about a request.
+/// The other end of a connection.
+pub struct Peer {
+    pub certificate: Option<Arc<[u8]>>,
+    pub address: IpAddr,
+}
+
+/// What the log, the metrics, the audit and flow control know of a request.
 struct Seen {
     method: Method,
     path: String,
+    uri: String,
+    query: Query,
     target: Target,
     verb: String,
+    /// A watch or a stream.
     long: bool,
-    dry_run: bool,
     started: Instant,
+    audit_id: String,
+    source: String,
 }
 
 pub async fn handle(
     app: Arc<App>,
-    certificate: Option<Arc<[u8]>>,
+    peer: Peer,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
-    let seen = look(&request);
-    let audit = request
-        .headers()
-        .get("audit-id")
-        .cloned()
-        .or_else(|| HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).ok());
+    let seen = look(&request, peer.address);
     let span = tracing::debug_span!(
         "request",
         verb = %seen.verb,
         resource = %seen.target.resource,
         namespace = %seen.target.namespace,
         name = %seen.target.name,
+        audit_id = %seen.audit_id,
     );
-    let guard = (!seen.long).then(|| app.metrics.inflight(seen.method != Method::GET));
-    // A panic is a bug of ours; it ends this request only.
-    let answered = AssertUnwindSafe(answer(app.clone(), certificate, request, &seen))
-        .catch_unwind()
-        .instrument(span)
-        .await
-        .unwrap_or_else(|_| Err(errors::internal("the handler of this request panicked")));
-    let mut reply = match answered {
-        Ok(reply) => reply,
-        Err(status) => respond::status(&status),
-    };
-    drop(guard);
-    if let Some(audit) = audit {
-        reply.headers_mut().insert("audit-id", audit);
+    let answered = answer(&app, peer.certificate, request, &seen).instrument(span).await;
+    let mut reply = answered.unwrap_or_else(|status| respond::status(&status));
+    if let Ok(id) = HeaderValue::from_str(&seen.audit_id) {
+        reply.headers_mut().insert("audit-id", id);
     }
     reply
         .headers_mut()
@@ -70,7 +71,7 @@ pub async fn handle(
     Ok(reply)
 }
 
-fn look(request: &Request<Incoming>) -> Seen {
+fn look(request: &Request<Incoming>, address: IpAddr) -> Seen {
     let path = request.uri().path().to_owned();
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let method = request.method().clone();
@@ -86,24 +87,195 @@ fn look(request: &Request<Incoming>) -> Seen {
     let streams = ["exec", "attach", "portforward", "proxy"].contains(&target.subresource.as_str())
         || (target.subresource == "log" && query.flag("follow"));
     let long = verb == "watch" || streams;
-    Seen { method, path, target, verb, long, dry_run: query.has("dryRun"), started: Instant::now() }
+    let sent = request.headers().get("audit-id").and_then(|value| value.to_str().ok());
+    Seen {
+        audit_id: sent.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned),
+        uri: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
+        source: address.to_canonical().to_string(),
+        started: Instant::now(),
+        method,
+        path,
+        query,
+        target,
+        verb,
+        long,
+    }
 }
 
+/// Authentication, then everything else inside the request's audit record.
 async fn answer(
-    app: Arc<App>,
+    app: &Arc<App>,
     certificate: Option<Arc<[u8]>>,
     request: Request<Incoming>,
     seen: &Seen,
 ) -> Result<Reply, Status> {
-    let real = app.authenticator.authenticate(certificate.as_deref(), request.headers()).await?;
-    let user = impersonated(&app, real, request.headers())?;
-    if seen.target.resource.is_empty() {
-        return paths::handle(app, user, request).await;
+    let authenticated =
+        app.authenticator.authenticate(certificate.as_deref(), request.headers()).await;
+    let user = authenticated.inspect_err(|_| app.metrics.authentication("failure"))?;
+    if user.name == access::names::ANONYMOUS && !app.config.anonymous.allows(&seen.path) {
+        return Err(Status::new(Reason::Unauthorized, "Unauthorized"));
     }
-    dispatch::handle(app, user, request, seen.target.clone()).await
+    app.metrics.authentication("success");
+    let record = begin_audit(app, &user, request.headers(), seen);
+    if let Some(record) = &record {
+        app.audit.send(record, Stage::RequestReceived).await;
+    }
+    let work = AssertUnwindSafe(admit(app, user, request, seen, record.as_deref())).catch_unwind();
+    // A panic is a bug of ours; it ends this request only.
+    match audit::scope(Some(seen.source.clone()), record.clone(), work).await {
+        Ok(reply) => Ok(finish_audit(app, record, reply, seen.long).await),
+        Err(_) => {
+            if let Some(record) = record {
+                record.respond(500, None);
+                app.audit.send(&record, Stage::Panic).await;
+            }
+            Err(errors::internal("the handler of this request panicked"))
+        }
+    }
 }
 
-fn impersonated(app: &App, real: User, headers: &http::HeaderMap) -> Result<User, Status> {
+fn begin_audit(app: &App, user: &User, headers: &HeaderMap, seen: &Seen) -> Option<Arc<Record>> {
+    let target = &seen.target;
+    let outcome = app.audit.rule(&audit::Seen {
+        user,
+        verb: &seen.verb,
+        group: &target.group,
+        resource: &target.resource,
+        subresource: &target.subresource,
+        namespace: &target.namespace,
+        name: &target.name,
+        path: &seen.path,
+    })?;
+    let agent = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+    Some(Arc::new(Record {
+        id: seen.audit_id.clone(),
+        outcome,
+        uri: seen.uri.clone(),
+        verb: seen.verb.clone(),
+        user: user.clone(),
+        source: Some(seen.source.clone()),
+        user_agent: agent.unwrap_or_default().to_owned(),
+        target: target.clone(),
+        received: clock::now_micro(),
+        state: parking_lot::Mutex::default(),
+    }))
+}
+
+/// The last stage; a stream's answer has only begun.
+async fn finish_audit(app: &App, record: Option<Arc<Record>>, reply: Reply, long: bool) -> Reply {
+    let Some(record) = record else { return reply };
+    let code = reply.status().as_u16();
+    if long && code < 400 {
+        record.respond(code, None);
+        app.audit.send(&record, Stage::ResponseStarted).await;
+        return reply;
+    }
+    let (parts, body) = reply.into_parts();
+    if !record.wants_response() && code < 400 {
+        record.respond(code, None);
+        app.audit.send(&record, Stage::ResponseComplete).await;
+        return http::Response::from_parts(parts, body);
+    }
+    // Bodies that are no streams are in memory already.
+    let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    record.respond(code, Some(&bytes));
+    app.audit.send(&record, Stage::ResponseComplete).await;
+    http::Response::from_parts(parts, respond::full(bytes))
+}
+
+/// Impersonation and flow control, then the handler.
+async fn admit(
+    app: &Arc<App>,
+    real: User,
+    request: Request<Incoming>,
+    seen: &Seen,
+    record: Option<&Record>,
+) -> Reply {
+    let name = real.name.clone();
+    let user = match impersonated(app, real, request.headers()) {
+        Ok(user) => user,
+        Err(status) => return respond::status(&status),
+    };
+    if let Some(record) = record
+        && user.name != name
+    {
+        record.state().impersonated = Some(user.clone());
+    }
+    // Streams other than watches are not limited, as upstream.
+    if seen.long && seen.verb != "watch" {
+        return run(app, user, request, seen).await;
+    }
+    let asked = flow::Asked {
+        user: &user,
+        verb: &seen.verb,
+        group: &seen.target.group,
+        resource: &seen.target.resource,
+        subresource: &seen.target.subresource,
+        namespace: &seen.target.namespace,
+        path: &seen.path,
+    };
+    let (mut reply, class) = match app.flow.admit(&asked, width(app, seen)).await {
+        Ok(ticket) => {
+            let guard = (!seen.long).then(|| app.metrics.inflight(seen.method != Method::GET));
+            let reply = run(app, user, request, seen).await;
+            drop(guard);
+            // A watch gives its seats back when it has begun.
+            let class = ticket.class().clone();
+            (reply, class)
+        }
+        Err(class) => (respond::status(&too_many()), class),
+    };
+    for (name, uid) in [
+        ("x-kubernetes-pf-flowschema-uid", &class.schema_uid),
+        ("x-kubernetes-pf-prioritylevel-uid", &class.level_uid),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(uid) {
+            reply.headers_mut().insert(name, value);
+        }
+    }
+    reply
+}
+
+fn too_many() -> Status {
+    Status {
+        retry_after_seconds: Some(1),
+        ..Status::new(Reason::TooManyRequests, "Too many requests, please try again later.")
+    }
+}
+
+async fn run(app: &Arc<App>, user: User, request: Request<Incoming>, seen: &Seen) -> Reply {
+    let answered = if let Some(remote) = app.aggregation.remote(&seen.path) {
+        aggregation::pass_on(app, &remote, user, request, &seen.target).await
+    } else if seen.target.resource.is_empty() {
+        paths::handle(app.clone(), user, request).await
+    } else {
+        dispatch::handle(app.clone(), user, request, seen.target.clone()).await
+    };
+    answered.unwrap_or_else(|status| respond::status(&status))
+}
+
+/// Seats that a request costs: lists, and watches that begin with all objects, by how many there are.
+fn width(app: &App, seen: &Seen) -> flow::Width {
+    let Seen { target, query, verb, .. } = seen;
+    let lists = match verb.as_str() {
+        "list" => true,
+        "watch" => {
+            query.flag("sendInitialEvents") || matches!(query.get("resourceVersion"), "" | "0")
+        }
+        _ => false,
+    };
+    let registry = app.registry.load();
+    let known = registry.find(&target.group, &target.version, &target.resource);
+    let one = query.get("fieldSelector").starts_with("metadata.name=");
+    if !lists || one || known.is_none() {
+        return 1;
+    }
+    let limit = query.get("limit").parse().unwrap_or(0);
+    let objects = app.cache.collection(&Collection::of(&target.group, &target.resource)).len();
+    flow::list_width(objects, limit)
+}
+
+fn impersonated(app: &App, real: User, headers: &HeaderMap) -> Result<User, Status> {
     let Some(wanted) = authn::impersonation(&real, headers)? else { return Ok(real) };
     for check in &wanted.checks {
         app.authorizer.check(check)?;
@@ -127,7 +299,7 @@ fn finish(app: &App, seen: &Seen, code: u16) {
         subresource: target.subresource.clone(),
         scope: metrics::scope(target).into(),
         component: "apiserver".into(),
-        dry_run: if seen.dry_run { "All".into() } else { String::new() },
+        dry_run: if seen.query.has("dryRun") { "All".into() } else { String::new() },
         code,
     };
     app.metrics.observe(request, (!seen.long).then_some(elapsed));

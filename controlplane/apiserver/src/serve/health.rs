@@ -53,7 +53,7 @@ fn checks(app: &App, endpoint: &str) -> Vec<(&'static str, bool)> {
         checks.push(("poststarthook/bootstrap-controller", ready));
     }
     if endpoint == "readyz" {
-        checks.push(("shutdown", !app.shutdown.is_cancelled()));
+        checks.push(("shutdown", !app.stopping.is_cancelled() && !app.shutdown.is_cancelled()));
     }
     checks
 }

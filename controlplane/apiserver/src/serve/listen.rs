@@ -69,8 +69,8 @@ async fn accept(
             () = app.shutdown.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection");
                 // interval: accept fails when file descriptors run out; wait for some to be closed.
@@ -80,13 +80,17 @@ async fn accept(
         };
         let (app, acceptor) = (app.clone(), acceptor.clone());
         connections.spawn(async move {
-            serve_connection(app, stream, acceptor).await;
+            serve_connection(app, (stream, address), acceptor).await;
             drop(permit);
         });
     }
 }
 
-async fn serve_connection(app: Arc<App>, stream: TcpStream, acceptor: TlsAcceptor) {
+async fn serve_connection(
+    app: Arc<App>,
+    (stream, address): (TcpStream, SocketAddr),
+    acceptor: TlsAcceptor,
+) {
     let _ = stream.set_nodelay(true);
     let accepted = tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await;
     let Ok(Ok(stream)) = accepted else {
@@ -102,7 +106,8 @@ async fn serve_connection(app: Arc<App>, stream: TcpStream, acceptor: TlsAccepto
     let certificate: Option<Arc<[u8]>> = certificate.map(Into::into);
     let shutdown: CancellationToken = app.shutdown.clone();
     let service = hyper::service::service_fn(move |request| {
-        handle::handle(app.clone(), certificate.clone(), request)
+        let peer = handle::Peer { certificate: certificate.clone(), address: address.ip() };
+        handle::handle(app.clone(), peer, request)
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder

@@ -6,6 +6,8 @@
     reason = "each test file uses its part; a failed step fails the test"
 )]
 
+pub mod agent;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use apiserver::{Config, Handle, Server};
@@ -27,10 +29,16 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With settings of the test's own.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let config = Config::new(folder.path().to_owned(), vec![listen], listen.ip());
+        let mut config = Config::new(folder.path().to_owned(), vec![listen], listen.ip());
+        change(&mut config);
         let handle = Server::start(config).await.unwrap();
         Self { handle, _folder: folder }
     }
@@ -52,9 +60,21 @@ impl Cluster {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Response<Incoming> {
+        let admin = self.handle.pki.admin().clone();
+        self.send_as(Some(&admin), method, path, headers, body).await
+    }
+
+    /// Sends one request with a client certificate, or without any.
+    pub async fn send_as(
+        &self,
+        identity: Option<&access::pki::Identity>,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Response<Incoming> {
         let mut config =
-            access::pki::client_tls_config(self.handle.pki.ca_pem(), Some(self.handle.pki.admin()))
-                .unwrap();
+            access::pki::client_tls_config(self.handle.pki.ca_pem(), identity).unwrap();
         config.alpn_protocols = vec![b"h2".to_vec()];
         let stream = TcpStream::connect(self.handle.addresses[0]).await.unwrap();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
@@ -89,6 +109,39 @@ impl Cluster {
         let value = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
         (parts.status.as_u16(), parts.headers, value)
+    }
+
+    /// Code and body of a request with a bearer token ("" is anonymous).
+    pub async fn with_token(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> (u16, Value) {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let headers = if token.is_empty() { &headers[1..] } else { &headers[..] };
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let response = self.send_as(None, method, path, headers, text).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let value = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+        (parts.status.as_u16(), value)
+    }
+
+    /// Asks again until the answer is as wanted; panics after twenty seconds.
+    pub async fn until(&self, path: &str, wanted: impl Fn(u16, &Value) -> bool) -> Value {
+        let end = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        loop {
+            let (code, value) = self.get(path).await;
+            if wanted(code, &value) {
+                return value;
+            }
+            assert!(tokio::time::Instant::now() < end, "{path}: {code} {value}");
+            tokio::task::yield_now().await;
+        }
     }
 
     pub async fn get(&self, path: &str) -> (u16, Value) {

@@ -17,23 +17,25 @@ pub fn run(arguments: ServerArguments) -> anyhow::Result<()> {
     runtime.block_on(serve(&arguments))
 }
 
-fn config(arguments: &ServerArguments) -> Config {
+fn config(arguments: &ServerArguments) -> anyhow::Result<Config> {
     let store = match arguments.store {
         StoreName::Embedded => StoreKind::Embedded,
         StoreName::Etcd => StoreKind::Etcd { endpoints: arguments.etcd_endpoints.clone() },
     };
     let (data_dir, listen) = (arguments.data_dir.clone(), arguments.listen.clone());
-    Config {
+    let mut config = Config {
         sans: arguments.san.clone(),
         store,
         ..Config::new(data_dir, listen, arguments.advertise_address)
-    }
+    };
+    arguments.serving.apply(&mut config)?;
+    Ok(config)
 }
 
 async fn serve(arguments: &ServerArguments) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("failed to watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch SIGINT")?;
-    let server = Server::start(config(arguments)).await?;
+    let server = Server::start(config(arguments)?).await?;
     println!("kubeconfig: {}", server.admin_kubeconfig.display());
     let mut parts = parts::start(&server, arguments).await?;
     let shutdown = server.shutdown_token();

@@ -1,125 +1,57 @@
-//! Passing a request through to a peer and its answer back: streaming bodies, or an upgraded byte stream.
+//! Passing a request through to a node's agent and its answer back.
+
+use std::net::SocketAddr;
 
 use api::{Reason, Status};
-use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, upgrade::OnUpgrade};
-use hyper_util::rt::TokioIo;
-use tokio_util::sync::CancellationToken;
 
-use super::{
-    HOP_HEADERS,
-    connect::{Peer, connect},
-};
 use crate::{
     call::Call,
-    errors,
-    respond::{self, BoxError, Reply},
+    reach::{
+        self, Error,
+        pass::{self, Passing, Rest},
+    },
+    respond::Reply,
 };
 
 /// How much of an agent's error text is kept.
 const ERROR_BYTES_MAX: usize = 16 << 10;
 
-/// Sends the call to `peer` as `path`. `wrap_errors` turns a failure's text into a Status.
+/// Sends the call to the agent as `path`. `wrap_errors` turns a failure's text into a Status.
 pub async fn forward(
     mut call: Call,
-    peer: Peer,
+    agent: SocketAddr,
     path: &str,
     wrap_errors: bool,
 ) -> Result<Reply, Status> {
-    let mut sender = connect(&call.app, &peer).await?;
-    let request = request(&mut call, &peer, path)?;
-    let response = sender.send_request(request).await.map_err(|error| {
-        Status::new(Reason::InternalError, format!("error talking to {}: {error}", peer.address()))
+    let stream = reach::to_agent(&call.app, agent).await.map_err(|error| unreachable(&error))?;
+    let passing = Passing {
+        method: call.method.clone(),
+        path: path.to_owned(),
+        headers: pass::end_to_end(&call.headers),
+        authority: agent.to_string(),
+        body: call.body.take(),
+        rest: Rest {
+            upgrade: call.upgrade.take(),
+            gauge: call.app.metrics.long_running(&call),
+            shutdown: call.app.shutdown.clone(),
+        },
+    };
+    let (response, rest) = pass::exchange(stream, passing).await.map_err(|error| {
+        Status::new(Reason::InternalError, format!("error talking to {agent}: {error}"))
     })?;
     if wrap_errors && response.status().as_u16() >= 400 {
         return Err(wrapped(response).await);
     }
-    Ok(answer(call, response))
+    Ok(pass::answer(response, rest))
 }
 
-fn request(call: &mut Call, peer: &Peer, path: &str) -> Result<Request<respond::Body>, Status> {
-    let body = match call.body.take() {
-        Some(body) => body.map_err(|error| Box::new(error) as BoxError).boxed_unsync(),
-        None => respond::full(""),
-    };
-    let mut request = Request::new(body);
-    *request.method_mut() = call.method.clone();
-    *request.uri_mut() = path.parse().map_err(|_| errors::bad_request("invalid path"))?;
-    copy_headers(&call.headers, request.headers_mut());
-    let host = peer.address().to_string();
-    let host = host.parse().map_err(|_| errors::internal("an address is no header value"))?;
-    request.headers_mut().insert(header::HOST, host);
-    Ok(request)
+/// Worded as Go's dial errors, which people search for.
+fn unreachable(error: &Error) -> Status {
+    Status::new(Reason::InternalError, format!("error dialing backend: {error}"))
 }
 
-fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
-    let upgrade = from.contains_key(header::UPGRADE);
-    for (name, value) in from {
-        let connection = *name == header::CONNECTION || *name == header::UPGRADE;
-        if HOP_HEADERS.contains(name)
-            || (connection && !upgrade)
-            || name.as_str().starts_with("impersonate-")
-        {
-            continue;
-        }
-        to.append(name, value.clone());
-    }
-}
-
-fn answer(call: Call, response: http::Response<Incoming>) -> Reply {
-    let (mut parts, body) = response.into_parts();
-    if parts.status != StatusCode::SWITCHING_PROTOCOLS {
-        parts.headers.remove(header::TRANSFER_ENCODING);
-        parts.headers.remove(header::CONNECTION);
-        let gauge = call.app.metrics.long_running(&call);
-        let body = body
-            .map_err(move |error| {
-                let _ = &gauge;
-                Box::new(error) as BoxError
-            })
-            .boxed_unsync();
-        return http::Response::from_parts(parts, body);
-    }
-    let headers = parts.headers.clone();
-    let response = http::Response::from_parts(parts, body);
-    let agent = hyper::upgrade::on(response);
-    let gauge = call.app.metrics.long_running(&call);
-    if let Some(client) = call.upgrade {
-        let shutdown = call.app.shutdown.clone();
-        tokio::spawn(async move {
-            join(client, agent, shutdown).await;
-            drop(gauge);
-        });
-    }
-    let mut reply = http::Response::new(respond::full(""));
-    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *reply.headers_mut() = headers;
-    reply
-}
-
-/// Copies bytes both ways until either side ends.
-async fn join(client: OnUpgrade, agent: OnUpgrade, shutdown: CancellationToken) {
-    let (client, agent) = match tokio::try_join!(client, agent) {
-        Ok(both) => both,
-        Err(error) => {
-            tracing::debug!(%error, "an upgrade was not completed");
-            return;
-        }
-    };
-    let (mut client, mut agent) = (TokioIo::new(client), TokioIo::new(agent));
-    tokio::select! {
-        biased;
-        () = shutdown.cancelled() => {}
-        ended = tokio::io::copy_bidirectional(&mut client, &mut agent) => {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a stream ended");
-            }
-        }
-    }
-}
-
-async fn wrapped(response: http::Response<Incoming>) -> Status {
+async fn wrapped(response: http::Response<hyper::body::Incoming>) -> Status {
     let code = response.status();
     let body = http_body_util::Limited::new(response.into_body(), ERROR_BYTES_MAX);
     let text = match body.collect().await {

@@ -31,6 +31,8 @@ pub struct Stream {
     call: Call,
     filter: Filter,
     ready: BytesMut,
+    /// Events in `ready`.
+    events: u64,
     future: Option<mpsc::Receiver<Arc<Event>>>,
     /// The last revision the client has been told of.
     pub revision: u64,
@@ -57,6 +59,7 @@ impl Stream {
             call,
             filter,
             ready: BytesMut::new(),
+            events: 0,
             future: None,
             revision: 0,
             deadline,
@@ -70,6 +73,7 @@ impl Stream {
     pub fn begin(&mut self, items: &[Arc<Item>], revision: u64, bookmark: bool) {
         for item in items.iter().filter(|item| self.filter.matches(item)) {
             frame::put(&mut self.ready, &self.call, Type::Added, item, !self.columns_sent);
+            self.events += 1;
             self.columns_sent = true;
         }
         self.revision = revision;
@@ -96,6 +100,7 @@ impl Stream {
         let after = !event.deleted && self.filter.matches(&event.item);
         let Some(kind) = frame::transition(before, after) else { return };
         let columns = !std::mem::replace(&mut self.columns_sent, true);
+        self.events += 1;
         match &event.previous {
             // The selector no longer matches: the client gets the state that did, at this revision.
             Some(previous) if kind == Type::Deleted && !event.deleted => {
@@ -117,7 +122,10 @@ impl Stream {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if !self.ready.is_empty() {
-                return Some(self.ready.split().freeze());
+                let bytes = self.ready.split().freeze();
+                let events = std::mem::take(&mut self.events);
+                self.call.app.metrics.watch_events(&self.call, events, bytes.len());
+                return Some(bytes);
             }
             self.wait().await?;
         }
