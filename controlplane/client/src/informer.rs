@@ -10,15 +10,12 @@ use kube::{
     Api, Resource, ResourceExt,
     runtime::{
         WatchStreamExt,
-        reflector::{
-            ObjectRef, Store,
-            store::{Writer, WriterDropped},
-        },
+        reflector::{ObjectRef, Store, store::Writer},
         watcher::{self, Event, InitialListStrategy},
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -59,8 +56,14 @@ where
 {
     store: Store<K>,
     changes: broadcast::Sender<Change<K>>,
+    listed: watch::Receiver<bool>,
     _task: Arc<AbortOnDropHandle<()>>,
 }
+
+/// The informer was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the informer was stopped")]
+pub struct Stopped;
 
 impl<K> Debug for Informer<K>
 where
@@ -81,6 +84,7 @@ where
         Self {
             store: self.store.clone(),
             changes: self.changes.clone(),
+            listed: self.listed.clone(),
             _task: Arc::clone(&self._task),
         }
     }
@@ -106,9 +110,11 @@ where
         let writer = Writer::new(kind);
         let store = writer.as_reader();
         let (changes, _) = broadcast::channel(CHANGES_MAX);
-        let task = Task { writer, store: store.clone(), changes: changes.clone(), listed: false };
+        let (tell_listed, listed) = watch::channel(false);
+        let task =
+            Task { writer, store: store.clone(), changes: changes.clone(), listed: tell_listed };
         let handle = tokio::spawn(task.run(api, config));
-        Self { store, changes, _task: Arc::new(AbortOnDropHandle::new(handle)) }
+        Self { store, changes, listed, _task: Arc::new(AbortOnDropHandle::new(handle)) }
     }
 
     /// The objects as of now; complete once [`Informer::ready`] returned.
@@ -136,12 +142,14 @@ where
         self.store.state()
     }
 
-    /// Waits for the first complete list.
+    /// Waits for the first complete list. Any number of tasks may wait (the store's own `wait_until_ready` wakes one).
     ///
     /// # Errors
     /// When the informer was stopped before.
-    pub async fn ready(&self) -> Result<(), WriterDropped> {
-        self.store.wait_until_ready().await
+    pub async fn ready(&self) -> Result<(), Stopped> {
+        let mut listed = self.listed.clone();
+        listed.wait_for(|listed| *listed).await.map_err(|_| Stopped)?;
+        Ok(())
     }
 
     /// Changes from now on; the store already holds each when it arrives. Subscribe before reading the store.
@@ -162,7 +170,7 @@ where
     writer: Writer<K>,
     store: Store<K>,
     changes: broadcast::Sender<Change<K>>,
-    listed: bool,
+    listed: watch::Sender<bool>,
 }
 
 type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
@@ -177,6 +185,7 @@ where
         // interval: none; once, the patience with a server that does not end a streamed list.
         let patience = tokio::time::sleep(STREAMED_LIST_MAX);
         tokio::pin!(patience);
+        let mut patient = true;
         loop {
             tokio::select! {
                 biased;
@@ -185,8 +194,8 @@ where
                     Some(event) => self.take(event),
                     None => return,
                 },
-                () = &mut patience, if !self.listed => {
-                    self.listed = true;
+                () = &mut patience, if patient && !*self.listed.borrow() => {
+                    patient = false;
                     events = open(&api, &config, InitialListStrategy::ListWatch);
                 }
             }
@@ -214,7 +223,7 @@ where
     fn replace_all(&mut self) {
         let before = self.store.state();
         self.writer.apply_watcher_event(&Event::InitDone);
-        self.listed = true;
+        self.listed.send_replace(true);
         for change in differences(before, self.store.state()) {
             self.tell(change);
         }
