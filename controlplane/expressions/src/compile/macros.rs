@@ -1,0 +1,232 @@
+//! Macros: calls whose arguments are names and bodies.
+
+use std::collections::BTreeMap;
+
+use cel::common::ast::{CallExpr, Expr, IdedExpr};
+
+use super::{Checked, Checker, nothing};
+use crate::{
+    node::{Fold, FoldKind, Node, Select},
+    types::{Type, unify},
+};
+
+/// How a macro's arguments are laid out.
+struct Shape {
+    kind: FoldKind,
+    names: usize,
+    predicate: bool,
+}
+
+/// The macro that `target.function(arguments)` is.
+fn shape(function: &str, arguments: usize) -> Option<Shape> {
+    let (kind, names, predicate) = match (function, arguments) {
+        ("all", 2) => (FoldKind::All, 1, false),
+        ("all", 3) => (FoldKind::All, 2, false),
+        ("exists", 2) => (FoldKind::Exists, 1, false),
+        ("exists", 3) => (FoldKind::Exists, 2, false),
+        ("exists_one" | "existsOne", 2) => (FoldKind::ExistsOne, 1, false),
+        ("exists_one" | "existsOne", 3) => (FoldKind::ExistsOne, 2, false),
+        ("filter", 2) => (FoldKind::Filter, 1, false),
+        ("map", 2) => (FoldKind::Map, 1, false),
+        ("map", 3) => (FoldKind::Map, 1, true),
+        ("transformList", 3) => (FoldKind::Map, 2, false),
+        ("transformList", 4) => (FoldKind::Map, 2, true),
+        ("transformMap", 3) => (FoldKind::TransformMap, 2, false),
+        ("transformMap", 4) => (FoldKind::TransformMap, 2, true),
+        ("transformMapEntry", 3) => (FoldKind::TransformMapEntry, 2, false),
+        ("transformMapEntry", 4) => (FoldKind::TransformMapEntry, 2, true),
+        ("sortBy", 2) => (FoldKind::SortBy, 1, false),
+        _ => return None,
+    };
+    Some(Shape { kind, names, predicate })
+}
+
+impl Checker<'_> {
+    /// The call as a macro, if it is one.
+    pub(super) fn expand(&mut self, id: u64, call: &CallExpr) -> Option<Checked> {
+        let arguments = call.args.as_slice();
+        match (call.func_name.as_str(), &call.target, arguments) {
+            ("has", None, [argument]) => Some(match &argument.expr {
+                Expr::Select(select) => self.select(argument.id, select, Select::Test),
+                Expr::Call(inner) if inner.func_name == "_?._" => {
+                    self.optional_select(argument.id, inner, Select::Test)
+                }
+                _ => {
+                    self.issue(argument.id, "invalid argument to has() macro");
+                    nothing()
+                }
+            }),
+            ("_?._", None, [_, _]) => Some(self.optional_select(id, call, Select::Optional)),
+            ("bind", Some(target), [name, value, body]) if is_name(target, "cel") => {
+                Some(self.bind(name, value, body))
+            }
+            ("optMap" | "optFlatMap", Some(target), [name, body]) => {
+                Some(self.optional_map(target, name, body, call.func_name == "optFlatMap"))
+            }
+            ("or" | "orValue", Some(target), [other]) => {
+                Some(self.optional_or(id, target, other, &call.func_name))
+            }
+            (function, Some(target), _) => {
+                let shape = shape(function, arguments.len())?;
+                Some(self.fold(id, target, arguments, &shape))
+            }
+            _ => None,
+        }
+    }
+
+    fn optional_select(&mut self, id: u64, call: &CallExpr, mode: Select) -> Checked {
+        let (operand, of) = self.check(&call.args[0]);
+        let field = match &call.args[1].expr {
+            Expr::Literal(cel::common::ast::LiteralValue::String(field)) => {
+                field.inner().to_owned()
+            }
+            _ => {
+                self.issue(id, "unsupported optional field selection");
+                return nothing();
+            }
+        };
+        let result = self.field(id, &of, &field);
+        let result = if mode == Select::Test { Type::Bool } else { Type::optional(result) };
+        (Node::Select { operand: Box::new(operand), field: field.into(), mode }, result)
+    }
+
+    fn simple_name(&mut self, name: &IdedExpr) -> String {
+        if let Expr::Ident(name) = &name.expr {
+            return name.clone();
+        }
+        self.issue(name.id, "argument must be a simple name");
+        String::new()
+    }
+
+    fn bind(&mut self, name: &IdedExpr, value: &IdedExpr, body: &IdedExpr) -> Checked {
+        let name = self.simple_name(name);
+        let (value, of) = self.check(value);
+        let (body, result) = self.within([(name, of)], |this| this.check(body));
+        (Node::Bind(Box::new([value, body])), result)
+    }
+
+    fn optional_map(
+        &mut self,
+        target: &IdedExpr,
+        name: &IdedExpr,
+        body: &IdedExpr,
+        flat: bool,
+    ) -> Checked {
+        let (operand, of) = self.check(target);
+        let inner = match of {
+            Type::Optional(inner) => (*inner).clone(),
+            _ => Type::Dyn,
+        };
+        let name = self.simple_name(name);
+        let (body, result) = self.within([(name, inner)], |this| this.check(body));
+        let result = if flat { result } else { Type::optional(result) };
+        (Node::OptionalMap { parts: Box::new([operand, body]), flat }, result)
+    }
+
+    fn optional_or(
+        &mut self,
+        id: u64,
+        target: &IdedExpr,
+        other: &IdedExpr,
+        function: &str,
+    ) -> Checked {
+        let (left, of) = self.check(target);
+        let (right, alternative) = self.check(other);
+        let value = function == "orValue";
+        let inner = match &of {
+            Type::Optional(inner) if value => Some((**inner).clone()),
+            Type::Optional(_) | Type::Dyn => Some(of.clone()),
+            _ => None,
+        };
+        let fits =
+            inner.as_ref().is_some_and(|inner| unify(inner, &alternative, &mut BTreeMap::new()));
+        if !fits {
+            let message = format!(
+                "found no matching overload for '{function}' applied to '{of}.({alternative})'"
+            );
+            self.issue(id, message);
+        }
+        let result = inner.filter(|inner| *inner != Type::Dyn).unwrap_or(alternative);
+        (Node::OptionalOr { parts: Box::new([left, right]), value }, result)
+    }
+
+    fn fold(
+        &mut self,
+        id: u64,
+        target: &IdedExpr,
+        arguments: &[IdedExpr],
+        shape: &Shape,
+    ) -> Checked {
+        let (range, of) = self.check(target);
+        let (key, item) = match &of {
+            Type::List(item) => (Type::Int, (**item).clone()),
+            Type::Map(key, value) => ((**key).clone(), (**value).clone()),
+            Type::Dyn => (Type::Dyn, Type::Dyn),
+            Type::Object(object) if object.fields.is_none() => (Type::String, Type::Dyn),
+            other => {
+                let message = format!(
+                    "expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"
+                );
+                self.issue(id, message);
+                (Type::Dyn, Type::Dyn)
+            }
+        };
+        let over_list = matches!(of, Type::List(_));
+        let first = self.simple_name(&arguments[0]);
+        let mut names = Vec::new();
+        if shape.names == 2 {
+            let second = self.simple_name(&arguments[1]);
+            names.extend([(first, key.clone()), (second, item.clone())]);
+        } else {
+            names.push((first, if over_list { item.clone() } else { key.clone() }));
+        }
+        let shown = names[0].1.clone();
+        let rest = &arguments[shape.names..];
+        let (predicate, (body, body_type)) = self.within(names, |this| {
+            let predicate = shape.predicate.then(|| this.truth(&rest[0]));
+            (predicate, this.fold_body(&rest[rest.len() - 1], shape.kind))
+        });
+        let result = match shape.kind {
+            FoldKind::All | FoldKind::Exists | FoldKind::ExistsOne => Type::Bool,
+            FoldKind::Filter | FoldKind::SortBy => Type::list(shown),
+            FoldKind::Map => Type::list(body_type),
+            FoldKind::TransformMap => Type::map(key, body_type),
+            FoldKind::TransformMapEntry => body_type,
+        };
+        let fold = Fold { kind: shape.kind, range, two_names: shape.names == 2, predicate, body };
+        (Node::Fold(Box::new(fold)), result)
+    }
+
+    fn fold_body(&mut self, body: &IdedExpr, kind: FoldKind) -> Checked {
+        let tests = matches!(
+            kind,
+            FoldKind::All | FoldKind::Exists | FoldKind::ExistsOne | FoldKind::Filter
+        );
+        if tests { (self.truth(body), Type::Bool) } else { self.check(body) }
+    }
+
+    /// An expression that must be a bool.
+    pub(super) fn truth(&mut self, expression: &IdedExpr) -> Node {
+        let (node, of) = self.check(expression);
+        if !of.fits(&Type::Bool) {
+            self.issue(expression.id, format!("expected type 'bool' but found '{of}'"));
+        }
+        node
+    }
+
+    fn within<R>(
+        &mut self,
+        names: impl IntoIterator<Item = (String, Type)>,
+        then: impl FnOnce(&mut Self) -> R,
+    ) -> R {
+        let height = self.scope.len();
+        self.scope.extend(names);
+        let result = then(self);
+        self.scope.truncate(height);
+        result
+    }
+}
+
+fn is_name(expression: &IdedExpr, wanted: &str) -> bool {
+    matches!(&expression.expr, Expr::Ident(name) if name == wanted)
+}
