@@ -34,6 +34,8 @@ pub struct Config {
     pub oidc: Vec<access::authn::OidcConfig>,
     /// How long the server goes on serving after it was told to stop, with `/readyz` failing.
     pub shutdown_delay: std::time::Duration,
+    /// Appends the metrics of what else runs in this process to `/metrics`.
+    pub further_metrics: Option<fn(&mut String)>,
     /// Whether requests without credentials are let through as `system:anonymous` (RBAC still decides).
     pub anonymous: access::authn::Anonymous,
 }
@@ -52,6 +54,7 @@ impl Config {
             audit: crate::audit::Config::default(),
             oidc: Vec::new(),
             shutdown_delay: std::time::Duration::ZERO,
+            further_metrics: None,
             anonymous: access::authn::Anonymous::default(),
         }
     }

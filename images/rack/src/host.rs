@@ -23,6 +23,17 @@ impl Accelerator {
 }
 
 impl Accelerator {
+    /// Processors that a machine has unless told otherwise. QEMU emulates SVM wrongly now and then when several emulated processors
+    /// run virtual machines at once (seen with 7.2: a server's kernel loses its stack, or all its processors never leave a
+    /// guest), so there it is one.
+    #[must_use]
+    pub fn processors(self) -> u32 {
+        match self {
+            Self::Kvm => 2,
+            Self::Emulation => 1,
+        }
+    }
+
     /// What the kernel of a machine must be told. In emulation its clock calibration fails on a busy host, and KVM
     /// without a known TSC frequency never enters a guest; QEMU's emulated TSC runs at the host's rate.
     #[must_use]

@@ -20,9 +20,9 @@ pub struct Options {
     /// Memory of one server.
     #[arg(long, default_value_t = 4096)]
     pub memory_mib: u32,
-    /// Processors of one server.
-    #[arg(long, default_value_t = 2)]
-    pub cpus: u32,
+    /// Processors of one server; 2, or 1 in software emulation.
+    #[arg(long)]
+    pub cpus: Option<u32>,
     /// Boot pods with Debian's cloud kernel instead of building our own (faster the first time; pods start slower).
     #[arg(long)]
     pub prebuilt_kernel: bool,
@@ -97,12 +97,13 @@ pub fn run(options: &Options) -> Result<()> {
 /// The rack's servers.
 #[must_use]
 pub fn machines(options: &Options) -> Vec<Machine> {
+    let cpus = options.cpus.unwrap_or_else(|| host::examine().accelerator.processors());
     (1..=options.nodes)
         .map(|index| Machine {
             name: format!("node-{index}"),
             index,
             memory_mib: options.memory_mib,
-            cpus: options.cpus,
+            cpus,
         })
         .collect()
 }

@@ -50,7 +50,10 @@ pub async fn handle(
         "/" => Ok(respond::json(StatusCode::OK, &index(&app))),
         "/version" => Ok(respond::json(StatusCode::OK, &version())),
         "/metrics" => {
-            let page = app.metrics.page(&app.cache);
+            let mut page = app.metrics.page(&app.cache);
+            if let Some(append) = app.config.further_metrics {
+                append(&mut page);
+            }
             Ok(respond::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page))
         }
         "/openid/v1/jwks" => {

@@ -26,6 +26,7 @@ fn config(arguments: &ServerArguments) -> anyhow::Result<Config> {
     let mut config = Config {
         sans: arguments.san.clone(),
         store,
+        further_metrics: Some(client::metrics::append),
         ..Config::new(data_dir, listen, arguments.advertise_address)
     };
     arguments.serving.apply(&mut config)?;
