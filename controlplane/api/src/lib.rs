@@ -15,6 +15,8 @@ pub mod meta;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
+pub mod resources;
 pub mod rules;
 pub mod schema;
 pub mod selector;

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{Kind, Reason, Status, schema, status::Cause};
 
+pub(crate) use defaults::qos_class;
 pub use prepare::{prepare_create, prepare_update};
 
 /// Fills in defaults as upstream `pkg/apis/<group>/<version>/defaults.go`, after bringing the object into the form

@@ -71,6 +71,8 @@ pub struct Status {
     pub name: String,
     pub causes: Vec<Cause>,
     pub retry_after_seconds: Option<u32>,
+    /// HTTP code and reason that a webhook chose, in place of `reason`.
+    pub chosen: Option<(u16, String)>,
 }
 
 impl std::fmt::Display for Status {
@@ -93,6 +95,20 @@ impl Status {
             name: String::new(),
             causes: Vec::new(),
             retry_after_seconds: None,
+            chosen: None,
+        }
+    }
+
+    /// The HTTP status code.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        self.chosen.as_ref().map_or_else(|| self.reason.code(), |(code, _)| *code)
+    }
+
+    fn reason_text(&self) -> String {
+        match &self.chosen {
+            Some((_, reason)) => reason.clone(),
+            None => format!("{:?}", self.reason),
         }
     }
 
@@ -124,8 +140,13 @@ impl Status {
         }
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": format!("{:?}", self.reason), "code": self.reason.code(),
+            "message": self.message, "reason": self.reason_text(), "code": self.code(),
         });
+        if self.reason_text().is_empty()
+            && let Some(fields) = status.as_object_mut()
+        {
+            fields.remove("reason");
+        }
         if !details.is_empty() {
             status["details"] = Value::Object(details);
         }

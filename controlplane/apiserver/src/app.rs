@@ -35,6 +35,8 @@ pub struct App {
     pub stopping: CancellationToken,
     /// Held from choosing a cluster IP or port until the cache shows it as taken.
     pub service_allocation: tokio::sync::Mutex<()>,
+    /// What admission keeps between requests.
+    pub admission: crate::admission::State,
     /// Held while a disruption budget's allowance is spent.
     pub evictions: tokio::sync::Mutex<()>,
     pub shutdown: CancellationToken,

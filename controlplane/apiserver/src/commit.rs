@@ -62,6 +62,34 @@ pub enum Next {
     Keep,
 }
 
+/// A write that happens together with another one or not at all: usage that a quota counts.
+#[derive(Debug, Clone)]
+pub struct Rider {
+    pub place: Place,
+    /// What the rider's object must still be at.
+    pub revision: u64,
+    /// The new state, in stored form.
+    pub object: Value,
+}
+
+impl Rider {
+    fn add_to(&self, transaction: &mut Transaction) {
+        let key = self.place.store_key();
+        transaction.guards.push(Guard::Unchanged(key.clone(), Revision(self.revision)));
+        transaction.writes.push(Write::Put(key, encode(&self.object)));
+    }
+}
+
+/// How an insertion went.
+#[derive(Debug)]
+pub enum Inserted {
+    Done(Arc<Item>),
+    /// An object of that name is there already.
+    Exists,
+    /// A rider's object changed meanwhile; decide again.
+    RiderMoved,
+}
+
 /// Creates an object; `None` when one is there already. A dry run only checks.
 pub async fn insert(
     app: &App,
@@ -69,21 +97,42 @@ pub async fn insert(
     object: &Value,
     dry_run: bool,
 ) -> Result<Option<Arc<Item>>, Status> {
+    match insert_with(app, place, object, dry_run, &[]).await? {
+        Inserted::Done(item) => Ok(Some(item)),
+        Inserted::Exists | Inserted::RiderMoved => Ok(None),
+    }
+}
+
+/// [`insert`] with riders.
+pub async fn insert_with(
+    app: &App,
+    place: &Place,
+    object: &Value,
+    dry_run: bool,
+    riders: &[Rider],
+) -> Result<Inserted, Status> {
     let bytes = encode(object);
     if dry_run {
         let exists = app.cache.get(&place.collection, &place.namespace, &place.name).is_some();
-        return Ok((!exists).then(|| Arc::new(unsaved(place, bytes))));
+        if exists {
+            return Ok(Inserted::Exists);
+        }
+        return Ok(Inserted::Done(Arc::new(unsaved(place, bytes))));
     }
     let key = place.store_key();
-    let transaction = Transaction {
+    let mut transaction = Transaction {
         guards: vec![Guard::Absent(key.clone())],
         writes: vec![Write::Put(key, bytes.clone())],
     };
+    riders.iter().for_each(|rider| rider.add_to(&mut transaction));
     match app.store.commit(transaction).await.map_err(|error| errors::store(&error))? {
-        Outcome::Refused(_) => Ok(None),
+        Outcome::Refused(found) => match found.into_iter().next().flatten() {
+            Some(_) => Ok(Inserted::Exists),
+            None => Ok(Inserted::RiderMoved),
+        },
         Outcome::Committed(revision) => {
             log(place, object, revision, "created");
-            Ok(Some(Arc::new(finish(app, place, &bytes, revision).await)))
+            Ok(Inserted::Done(Arc::new(finish(app, place, &bytes, revision).await)))
         }
     }
 }
@@ -96,41 +145,92 @@ pub async fn update(
     dry_run: bool,
     mut decide: impl FnMut(&Item) -> Result<Next, Status>,
 ) -> Result<Arc<Item>, Status> {
-    let mut current = app
-        .cache
-        .get(&place.collection, &place.namespace, &place.name)
-        .ok_or_else(|| errors::not_found(kind, &place.name))?;
-    for _ in 0..RACES_MAX {
-        let next = decide(&current)?;
-        let (object, delete) = match &next {
-            Next::Keep => return Ok(current),
+    let mut race = Race::start(app, kind, place)?;
+    loop {
+        let next = decide(race.current())?;
+        if let Some(item) = race.write(&next, dry_run, &[]).await? {
+            return Ok(item);
+        }
+    }
+}
+
+/// A change of one object against others who change it too: look at [`Race::current`], decide, [`Race::write`];
+/// when that says `None`, decide again.
+pub struct Race<'a> {
+    app: &'a App,
+    kind: &'a Kind,
+    place: &'a Place,
+    current: Arc<Item>,
+    left: usize,
+}
+
+impl<'a> Race<'a> {
+    /// Starts from the newest state that the cache has; 404 when there is none.
+    pub fn start(app: &'a App, kind: &'a Kind, place: &'a Place) -> Result<Self, Status> {
+        let current = app
+            .cache
+            .get(&place.collection, &place.namespace, &place.name)
+            .ok_or_else(|| errors::not_found(kind, &place.name))?;
+        Ok(Self { app, kind, place, current, left: RACES_MAX })
+    }
+
+    #[must_use]
+    pub fn current(&self) -> &Arc<Item> {
+        &self.current
+    }
+
+    /// Writes unless someone was faster: then the newer object is the current one and the answer is `None`.
+    pub async fn write(
+        &mut self,
+        next: &Next,
+        dry_run: bool,
+        riders: &[Rider],
+    ) -> Result<Option<Arc<Item>>, Status> {
+        let (object, delete) = match next {
+            Next::Keep => return Ok(Some(self.current.clone())),
             Next::Put(object) => (object, false),
             Next::Delete(object) => (object, true),
         };
         let bytes = encode(object);
         if dry_run {
-            return Ok(Arc::new(Item::new(place.local_key(), &bytes, current.revision)));
+            let item = Item::new(self.place.local_key(), &bytes, self.current.revision);
+            return Ok(Some(Arc::new(item)));
         }
-        let key = place.store_key();
+        let key = self.place.store_key();
         let write = if delete {
             Write::Delete(key.clone())
         } else {
             Write::Put(key.clone(), bytes.clone())
         };
-        let guards = vec![Guard::Unchanged(key, Revision(current.revision))];
-        let transaction = Transaction { guards, writes: vec![write] };
-        match app.store.commit(transaction).await.map_err(|error| errors::store(&error))? {
+        let guards = vec![Guard::Unchanged(key, Revision(self.current.revision))];
+        let mut transaction = Transaction { guards, writes: vec![write] };
+        riders.iter().for_each(|rider| rider.add_to(&mut transaction));
+        let outcome = self.app.store.commit(transaction).await;
+        match outcome.map_err(|error| errors::store(&error))? {
             Outcome::Committed(revision) => {
-                log(place, object, revision, if delete { "deleted" } else { "changed" });
-                return Ok(Arc::new(finish(app, place, &bytes, revision).await));
+                log(self.place, object, revision, if delete { "deleted" } else { "changed" });
+                Ok(Some(Arc::new(finish(self.app, self.place, &bytes, revision).await)))
             }
-            Outcome::Refused(found) => match found.into_iter().next().flatten() {
-                Some(entry) => current = Arc::new(place.item(&entry)),
-                None => return Err(errors::not_found(kind, &place.name)),
-            },
+            Outcome::Refused(found) => {
+                self.lost(found.into_iter().next().flatten())?;
+                Ok(None)
+            }
         }
     }
-    Err(errors::modified(kind, &place.name))
+
+    fn lost(&mut self, found: Option<Entry>) -> Result<(), Status> {
+        let Some(entry) = found else {
+            return Err(errors::not_found(self.kind, &self.place.name));
+        };
+        self.left -= 1;
+        if self.left == 0 {
+            return Err(errors::modified(self.kind, &self.place.name));
+        }
+        if entry.modified.0 != self.current.revision {
+            self.current = Arc::new(self.place.item(&entry));
+        }
+        Ok(())
+    }
 }
 
 /// One line per write with the names that the agent's and the scheduler's lines carry too, so that one search for a uid follows a

@@ -28,6 +28,8 @@ pub struct Config {
     pub sans: Vec<String>,
     pub store: StoreKind,
     pub service_cidr: Ipv4Net,
+    /// Who and what the Pod Security Standards do not judge.
+    pub pod_security_exemptions: crate::admission::Exemptions,
     /// First and last NodePort.
     pub node_ports: (u16, u16),
     pub audit: crate::audit::Config,
@@ -50,6 +52,7 @@ impl Config {
             sans: Vec::new(),
             store: StoreKind::Embedded,
             service_cidr: Ipv4Net::new(Ipv4Addr::new(10, 96, 0, 0), 16).expect("16 is a prefix"),
+            pod_security_exemptions: crate::admission::Exemptions::default(),
             node_ports: (30000, 32767),
             audit: crate::audit::Config::default(),
             oidc: Vec::new(),

@@ -48,8 +48,7 @@ pub fn json(code: StatusCode, value: &Value) -> Reply {
 /// A failed request.
 #[must_use]
 pub fn status(status: &Status) -> Reply {
-    let code =
-        StatusCode::from_u16(status.reason.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let code = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut reply = json(code, &status.to_json());
     if let Some(seconds) = status.retry_after_seconds {
         reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -149,6 +149,7 @@ async fn assemble(
         node_tls: Arc::new(node_tls),
         idle: crate::reach::Idle::default(),
         service_allocation: tokio::sync::Mutex::new(()),
+        admission: crate::admission::State::default(),
         evictions: tokio::sync::Mutex::new(()),
         shutdown: CancellationToken::new(),
         addresses,

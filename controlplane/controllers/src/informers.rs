@@ -6,7 +6,10 @@ use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     certificates::v1::CertificateSigningRequest,
     coordination::v1::Lease,
-    core::v1::{ConfigMap, Namespace, Node, Pod, Service, ServiceAccount},
+    core::v1::{
+        ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ResourceQuota,
+        Service, ServiceAccount,
+    },
     discovery::v1::EndpointSlice,
 };
 use kube::{Api, Client, Resource, ResourceExt, runtime::watcher};
@@ -30,6 +33,9 @@ pub struct Informers {
     /// Only the root CA's copies.
     pub root_cas: Informer<ConfigMap>,
     pub requests: Informer<CertificateSigningRequest>,
+    pub quotas: Informer<ResourceQuota>,
+    pub claims: Informer<PersistentVolumeClaim>,
+    pub volumes: Informer<PersistentVolume>,
 }
 
 impl Informers {
@@ -51,6 +57,9 @@ impl Informers {
             service_accounts: Informer::start(Api::all(client.clone()), all()),
             root_cas: Informer::start(Api::all(client.clone()), named("kube-root-ca.crt")),
             requests: Informer::start(Api::all(client.clone()), all()),
+            quotas: Informer::start(Api::all(client.clone()), all()),
+            claims: Informer::start(Api::all(client.clone()), all()),
+            volumes: Informer::start(Api::all(client.clone()), all()),
         }
     }
 }
@@ -71,6 +80,9 @@ impl Informers {
                 self.service_accounts.ready(),
                 self.root_cas.ready(),
                 self.requests.ready(),
+                self.quotas.ready(),
+                self.claims.ready(),
+                self.volumes.ready(),
             )
         };
         matches!(shutdown.run_until_cancelled(all).await, Some(Ok(_)))

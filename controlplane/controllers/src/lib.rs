@@ -13,6 +13,8 @@ mod metrics;
 mod namespace;
 mod node;
 mod pods;
+mod protection;
+mod quota;
 mod replicaset;
 mod serviceaccount;
 
@@ -49,6 +51,8 @@ pub async fn run(
     tasks.spawn(serviceaccount::run(shared.clone(), config.pki.ca_pem().to_owned()));
     tasks.spawn(namespace::run(shared.clone()));
     tasks.spawn(certificates::run(shared.clone(), Arc::clone(&config.pki)));
+    tasks.spawn(quota::run(shared.clone()));
+    tasks.spawn(protection::run(shared.clone()));
     tasks.spawn(garbage::run(shared));
     while let Some(ended) = tasks.join_next().await {
         if let Err(panicked) = ended {

@@ -104,6 +104,21 @@ fn are_usages_of(usages: &BTreeSet<&str>, purpose: &str) -> bool {
         && usages.iter().all(|usage| allowed.contains(usage))
 }
 
+/// CertificateSubjectRestriction: nobody becomes a cluster administrator by a client certificate. The reason why a new
+/// request is refused, if it is.
+#[must_use]
+pub fn refuse_csr_subject(request: &Value) -> Option<String> {
+    if request["spec"]["signerName"] != CLIENT {
+        return None;
+    }
+    let asked = decode_request(request).ok()?;
+    asked
+        .organizations
+        .iter()
+        .any(|group| group == names::MASTERS)
+        .then(|| format!("use of {CLIENT} signer with {} group is not allowed", names::MASTERS))
+}
+
 /// Why a CertificateSigningRequest may not be signed by the built-in signer it names; `None`: it may.
 /// `request` is the whole object.
 #[must_use]

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-pub use csr::{recognize_csr, refuse_csr, refuse_csr_hosts};
+pub use csr::{recognize_csr, refuse_csr, refuse_csr_hosts, refuse_csr_subject};
 use issue::{Ca, Subject};
 pub use tls::{client_tls_config, server_tls_config};
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::Kind;
 
-pub(super) use pod::qos_class;
+pub(crate) use pod::qos_class;
 pub(super) use workloads::generate_job_selector;
 
 /// Rewrites input-only forms before unknown fields and zero values are dropped.

@@ -7,8 +7,38 @@ use api::{Status, meta};
 use ipnet::Ipv4Net;
 use rand::Rng;
 use serde_json::{Value, json};
+use tokio::sync::MutexGuard;
 
 use crate::{call::Call, errors};
+
+/// Held until the write is visible, so that what was chosen is not chosen twice.
+pub type Reserved<'a> = Option<MutexGuard<'a, ()>>;
+
+fn is_service(call: &Call) -> bool {
+    call.kind.group.is_empty()
+        && call.kind.plural == "services"
+        && call.target.subresource.is_empty()
+}
+
+/// Fills in the addresses and ports of a new Service; other kinds pass.
+pub async fn allocate_new<'a>(call: &'a Call, object: &mut Value) -> Result<Reserved<'a>, Status> {
+    if !is_service(call) {
+        return Ok(None);
+    }
+    let reserved = call.app.service_allocation.lock().await;
+    allocate(call, object, None)?;
+    Ok(Some(reserved))
+}
+
+/// The lock that an update needs before it starts.
+pub async fn reserve_for_update(call: &Call) -> Reserved<'_> {
+    if is_service(call) { Some(call.app.service_allocation.lock().await) } else { None }
+}
+
+/// Fills in the addresses and ports of a changed Service; other kinds pass.
+pub fn allocate_updated(call: &Call, new: &mut Value, old: &Value) -> Result<(), Status> {
+    if is_service(call) { allocate(call, new, Some(old)) } else { Ok(()) }
+}
 
 /// What other Services hold.
 #[derive(Debug, Default)]
@@ -35,7 +65,7 @@ fn needs_ports(service: &Value) -> bool {
 }
 
 /// Fills in the addresses and ports of a new or updated Service.
-pub fn allocate(call: &Call, service: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+fn allocate(call: &Call, service: &mut Value, old: Option<&Value>) -> Result<(), Status> {
     if let Some(old) = old {
         carry_over(service, old);
     }

@@ -2,9 +2,17 @@
 
 use serde_json::{Value, json};
 
+use super::request::Request;
+
 const SECONDS: u32 = 300;
 
-pub fn admit(pod: &mut Value) {
+pub fn admit(request: &Request<'_>, pod: &mut Value) {
+    if (request.is_create() || request.is_update()) && request.is("", "pods") {
+        add(pod);
+    }
+}
+
+fn add(pod: &mut Value) {
     let mut list = pod["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
         if !list.iter().any(|toleration| tolerates(toleration, key)) {
@@ -28,8 +36,8 @@ mod tests {
     #[test]
     fn tolerations_are_added_once() {
         let mut pod = json!({"spec": {"tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists"}]}});
-        admit(&mut pod);
-        admit(&mut pod);
+        add(&mut pod);
+        add(&mut pod);
         assert_eq!(pod["spec"]["tolerations"].as_array().unwrap().len(), 2);
     }
 }

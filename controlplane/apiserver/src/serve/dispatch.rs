@@ -54,6 +54,7 @@ pub async fn handle(
         headers: parts.headers,
         user,
         warnings: Arc::new(Mutex::new(Vec::new())),
+        annotations: Arc::default(),
         body: Some(body),
         upgrade,
     };

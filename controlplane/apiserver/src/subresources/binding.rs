@@ -4,6 +4,7 @@ use api::{Status, meta};
 use serde_json::{Value, json};
 
 use crate::{
+    admission,
     call::Call,
     clock,
     commit::{self, Next, Place},
@@ -12,7 +13,7 @@ use crate::{
 };
 
 pub async fn bind(mut call: Call) -> Result<Reply, Status> {
-    let binding = call.read_plain().await?;
+    let mut binding = call.read_plain().await?;
     let named = meta::name(&binding);
     if !named.is_empty() && !call.target.name.is_empty() && named != call.target.name {
         return Err(errors::bad_request("name in URL does not match name in Binding object"));
@@ -30,6 +31,7 @@ pub async fn bind(mut call: Call) -> Result<Reply, Status> {
             problem,
         ));
     }
+    admission::posted(&call, &mut binding).await?;
     let kind = pods(&call)?;
     let place = Place::new(&kind, &call.target.namespace, &name);
     let dry_run = call.query.dry_run()?;

@@ -7,6 +7,7 @@ use api::{Reason, Status, meta, selector::Labels, status::Cause};
 use serde_json::{Value, json};
 
 use crate::{
+    admission,
     call::Call,
     clock,
     commit::{self, Next, Place},
@@ -19,11 +20,12 @@ use crate::{
 const RETRY_SECONDS: u32 = 10;
 
 pub async fn evict(mut call: Call) -> Result<Reply, Status> {
-    let eviction = call.read_plain().await?;
+    let mut eviction = call.read_plain().await?;
     let named = meta::name(&eviction);
     if !named.is_empty() && named != call.target.name {
         return Err(errors::bad_request("name in URL does not match name in Eviction object"));
     }
+    admission::posted(&call, &mut eviction).await?;
     let mut options = delete::parse_options(&eviction["deleteOptions"])?;
     options.dry_run |= call.query.dry_run()?;
     // One eviction at a time: each must see the budget that the last one left.

@@ -10,10 +10,11 @@ use api::Status;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{call::Call, errors, respond::Reply, verbs};
+use crate::{admission, call::Call, errors, respond::Reply, verbs};
 
 /// Handles a request to a subresource that the kind serves.
 pub async fn handle(call: Call) -> Result<Reply, Status> {
+    admission::connect(&call).await?;
     let resource = call.target.resource.clone();
     let subresource = call.target.subresource.clone();
     match (resource.as_str(), subresource.as_str(), call.method.clone()) {

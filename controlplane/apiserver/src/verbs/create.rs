@@ -8,17 +8,19 @@ use rand::Rng;
 use serde_json::{Value, json};
 
 use crate::{
-    admission::{self, Operation},
+    admission::{self, Request},
     cache::Item,
     call::Call,
     clock,
-    commit::{self, Place},
+    commit::{self, Inserted, Place},
     convert, errors,
     respond::{self, Reply},
 };
 
 /// Names tried for a `generateName` before giving up, as upstream.
 const GENERATED_NAMES_MAX: usize = 8;
+/// How often a creation is charged anew because a quota changed meanwhile.
+const QUOTA_RACES_MAX: usize = 20;
 /// Letters of generated suffixes: no vowels, so no words.
 const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
@@ -36,6 +38,10 @@ pub async fn create(mut call: Call) -> Result<Reply, Status> {
 pub async fn create_object(call: &Call, mut object: Value) -> Result<Arc<Item>, Status> {
     let kind = call.kind.clone();
     place_in_namespace(call, &kind, &mut object)?;
+    drop_system_fields(&mut object);
+    rules::set_defaults(&kind, &mut object);
+    let mut request = Request::create(call, &object)?;
+    admission::mutate(&request, &mut object, &Value::Null).await?;
     let generate = choose_name(&kind, &mut object)?;
     let tries = if generate.is_some() { GENERATED_NAMES_MAX } else { 1 };
     for _ in 0..tries {
@@ -43,7 +49,8 @@ pub async fn create_object(call: &Call, mut object: Value) -> Result<Arc<Item>, 
         if let Some(prefix) = &generate {
             attempt["metadata"]["name"] = json!(generated_name(prefix));
         }
-        if let Some(item) = create_named(call, &kind, attempt).await? {
+        meta::name(&attempt).clone_into(&mut request.name);
+        if let Some(item) = create_named(&request, attempt).await? {
             return Ok(item);
         }
     }
@@ -52,13 +59,12 @@ pub async fn create_object(call: &Call, mut object: Value) -> Result<Arc<Item>, 
 }
 
 async fn create_named(
-    call: &Call,
-    kind: &Kind,
+    request: &Request<'_>,
     mut object: Value,
 ) -> Result<Option<Arc<Item>>, Status> {
+    let (call, kind) = (request.call, request.kind());
     stamp_new(&mut object);
-    rules::set_defaults(kind, &mut object);
-    let _allocation = admission::mutate(call, &mut object).await?;
+    let _allocation = admission::allocate_new(call, &mut object).await?;
     rules::prepare_create(kind, &mut object);
     let (manager, now) = (call.manager(), clock::now());
     if call.verb != "patch" || call.header(http::header::CONTENT_TYPE) != APPLY_PATCH {
@@ -71,10 +77,26 @@ async fn create_named(
     if !causes.is_empty() {
         return Err(rules::invalid(kind, &name, causes));
     }
-    admission::validate(call, Operation::Create, Some(&object), None)?;
-    let place = Place::new(kind, meta::namespace(&object), &name);
-    let stored = convert::to_stored(kind, object);
-    commit::insert(&call.app, &place, &stored, call.query.dry_run()?).await
+    admission::validate(request, &object, &Value::Null).await?;
+    insert(request, object).await
+}
+
+/// Charges quotas and writes, both or neither; again when a quota changed in between.
+async fn insert(request: &Request<'_>, object: Value) -> Result<Option<Arc<Item>>, Status> {
+    let (call, kind) = (request.call, request.kind());
+    let place = Place::new(kind, meta::namespace(&object), meta::name(&object));
+    let stored = convert::to_stored(kind, object.clone());
+    for _ in 0..QUOTA_RACES_MAX {
+        let charge = admission::charge(request, &object, &Value::Null).await?;
+        let riders = &charge.riders;
+        match commit::insert_with(&call.app, &place, &stored, request.dry_run, riders).await? {
+            Inserted::Done(item) => return Ok(Some(item)),
+            Inserted::Exists => return Ok(None),
+            Inserted::RiderMoved => {}
+        }
+    }
+    let why = "the quota of the namespace changed too often; please try again";
+    Err(errors::conflict(kind, &place.name, why))
 }
 
 /// The media type of server-side apply.
@@ -135,13 +157,24 @@ pub fn random_suffix() -> String {
         .collect()
 }
 
-/// System metadata of a new object; what the client sent for it is dropped.
-fn stamp_new(object: &mut Value) {
+/// What the client sent for system metadata is dropped.
+fn drop_system_fields(object: &mut Value) {
     let Some(metadata) = object["metadata"].as_object_mut() else { return };
-    for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"]
-    {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "resourceVersion",
+        "selfLink",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
         metadata.remove(field);
     }
+}
+
+/// System metadata of a new object.
+fn stamp_new(object: &mut Value) {
+    let Some(metadata) = object["metadata"].as_object_mut() else { return };
     metadata.insert("uid".into(), json!(uuid::Uuid::new_v4().to_string()));
     metadata.insert("creationTimestamp".into(), json!(clock::now()));
 }

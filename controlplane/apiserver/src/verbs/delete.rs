@@ -7,11 +7,11 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    admission::{self, Operation},
+    admission,
     cache::Item,
     call::Call,
     clock,
-    commit::{self, Next, Place},
+    commit::{Next, Place, Race},
     convert, errors,
     respond::{self, Reply},
 };
@@ -24,6 +24,35 @@ pub struct Options {
     pub uid: Option<String>,
     pub resource_version: Option<String>,
     pub dry_run: bool,
+}
+
+impl Options {
+    /// As admission sees them.
+    fn to_json(&self) -> Value {
+        let mut options = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+        if let Some(seconds) = self.grace_seconds {
+            options["gracePeriodSeconds"] = json!(seconds);
+        }
+        let policy = match self.propagation {
+            Propagation::Unset => None,
+            Propagation::Background => Some("Background"),
+            Propagation::Foreground => Some("Foreground"),
+            Propagation::Orphan => Some("Orphan"),
+        };
+        if let Some(policy) = policy {
+            options["propagationPolicy"] = json!(policy);
+        }
+        let preconditions = [("uid", &self.uid), ("resourceVersion", &self.resource_version)];
+        for (field, value) in preconditions {
+            if let Some(value) = value {
+                options["preconditions"][field] = json!(value);
+            }
+        }
+        if self.dry_run {
+            options["dryRun"] = json!(["All"]);
+        }
+        options
+    }
 }
 
 /// What happens to dependents.
@@ -136,18 +165,20 @@ pub async fn delete_object(
 ) -> Result<Deleted, Status> {
     let place = Place::new(&call.kind, namespace, name);
     let kind = call.kind.clone();
-    let mut gone = false;
-    let item = commit::update(&call.app, &kind, &place, options.dry_run, |current| {
+    let mut race = Race::start(&call.app, &kind, &place)?;
+    loop {
+        let current = race.current().clone();
         let old = current.value();
         check_preconditions(&kind, name, old, options)?;
-        let served = convert::to_served(&kind, old);
-        admission::validate(call, Operation::Delete, None, Some(&served))?;
+        let served = convert::to_served(&kind, old).into_owned();
+        let asked = (&options.to_json(), options.dry_run);
+        admission::delete(call, (namespace, name), &served, asked).await?;
         let next = plan(&kind, old, options, clock::now_unix());
-        gone = matches!(next, Next::Delete(_));
-        Ok(next)
-    })
-    .await?;
-    Ok(Deleted { item, gone })
+        let gone = matches!(next, Next::Delete(_));
+        if let Some(item) = race.write(&next, options.dry_run, &[]).await? {
+            return Ok(Deleted { item, gone });
+        }
+    }
 }
 
 fn check_preconditions(

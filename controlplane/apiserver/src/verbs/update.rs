@@ -7,11 +7,11 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    admission::{self, Operation},
+    admission::{self, Charge, Request},
     cache::Item,
     call::Call,
     clock,
-    commit::{self, Next, Place},
+    commit::{Next, Place, Race},
     convert, errors,
     respond::{self, Reply},
 };
@@ -56,14 +56,26 @@ pub type Edit<'a> = dyn FnMut(&Value) -> Result<Value, Status> + Send + 'a;
 /// Changes the call's object: preconditions, rules, admission, validation, write. Update and all patches.
 pub async fn change(call: &Call, edit: &mut Edit<'_>) -> Result<Arc<Item>, Status> {
     let place = Place::new(&call.kind, &call.target.namespace, &call.target.name);
-    let dry_run = call.query.dry_run()?;
+    let request = Request::update(call)?;
     let kind = call.kind.clone();
     // Admission that has to wait (allocation) is done beforehand, on the newest object that the cache has.
     let _allocation = admission::reserve_for_update(call).await;
-    commit::update(&call.app, &kind, &place, dry_run, |current| step(call, current, edit)).await
+    let mut race = Race::start(&call.app, &kind, &place)?;
+    loop {
+        let current = race.current().clone();
+        let (next, charge) = step(&request, &current, edit).await?;
+        if let Some(item) = race.write(&next, request.dry_run, &charge.riders).await? {
+            return Ok(item);
+        }
+    }
 }
 
-fn step(call: &Call, current: &Item, edit: &mut Edit<'_>) -> Result<Next, Status> {
+async fn step<'a>(
+    request: &Request<'a>,
+    current: &Item,
+    edit: &mut Edit<'_>,
+) -> Result<(Next, Charge<'a>), Status> {
+    let call = request.call;
     let kind = &call.kind;
     let served = convert::to_served(kind, current.value());
     let old: &Value = &served;
@@ -72,10 +84,12 @@ fn step(call: &Call, current: &Item, edit: &mut Edit<'_>) -> Result<Next, Status
     check_preconditions(call, old, &new)?;
     keep_system_fields(old, &mut new);
     rules::set_defaults(kind, &mut new);
+    admission::mutate(request, &mut new, old).await?;
     // A change of the scale follows the rules of the object itself.
     let part = if subresource == "scale" { "" } else { subresource };
     rules::prepare_update(kind, old, &mut new, part);
-    admission::mutate_update(call, &mut new, old)?;
+    admission::allocate_updated(call, &mut new, old)?;
+    admission::keep_requester(kind, &mut new, old);
     let (manager, now) = (call.manager(), clock::now());
     if call.header(http::header::CONTENT_TYPE) != super::create::APPLY_PATCH {
         let registry = call.app.registry.load();
@@ -88,14 +102,15 @@ fn step(call: &Call, current: &Item, edit: &mut Edit<'_>) -> Result<Next, Status
     if !causes.is_empty() {
         return Err(rules::invalid(kind, &call.target.name, causes));
     }
-    admission::validate(call, Operation::Update, Some(&new), Some(old))?;
+    admission::validate(request, &new, old).await?;
     if is_finished(call, old, &new) {
-        return Ok(Next::Delete(convert::to_stored(kind, new)));
+        return Ok((Next::Delete(convert::to_stored(kind, new)), Charge::default()));
     }
     if is_same(old, &new) {
-        return Ok(Next::Keep);
+        return Ok((Next::Keep, Charge::default()));
     }
-    Ok(Next::Put(convert::to_stored(kind, new)))
+    let charge = admission::charge(request, &new, old).await?;
+    Ok((Next::Put(convert::to_stored(kind, new)), charge))
 }
 
 fn check_preconditions(call: &Call, old: &Value, new: &Value) -> Result<(), Status> {

@@ -189,7 +189,7 @@ fn apply_downward_item(item: &mut Value) {
 }
 
 /// `Guaranteed`, `Burstable` or `BestEffort`, upstream `pkg/apis/core/v1/helper/qos`.
-pub(in crate::rules) fn qos_class(pod: &Value) -> &'static str {
+pub(crate) fn qos_class(pod: &Value) -> &'static str {
     let containers: Vec<&Value> = ["initContainers", "containers"]
         .iter()
         .flat_map(|list| pod["spec"][*list].as_array().into_iter().flatten())

@@ -1,0 +1,75 @@
+//! The order of admission, upstream's `pkg/kubeapiserver/options/plugins.go`: built-in plugins that change, then
+//! policies and webhooks that change (twice where one asks for it); later, on what will be stored, all that refuse.
+
+use api::{Scope, Status, meta};
+use serde_json::Value;
+
+use super::{
+    access_review, certificates, default_ingress_class, event_rate, lifecycle, limit_ranger,
+    node_taints, pod_security, priority, quota, request::Request, resize, runtime_class,
+    service_account, storage_class, storage_protection, tolerations,
+};
+use crate::commit::Rider;
+
+/// What a write carries along, and what is held until it is visible.
+#[derive(Default)]
+pub struct Charge<'a> {
+    /// The usage of quotas, written with the object.
+    pub riders: Vec<Rider>,
+    _turn: Option<tokio::sync::MutexGuard<'a, ()>>,
+}
+
+impl<'a> Charge<'a> {
+    pub(super) fn new(riders: Vec<Rider>, turn: tokio::sync::MutexGuard<'a, ()>) -> Self {
+        Self { riders, _turn: Some(turn) }
+    }
+}
+
+/// Changes an object before the kind's own rules see it. `old` is null for a creation.
+pub async fn mutate(request: &Request<'_>, object: &mut Value, old: &Value) -> Result<(), Status> {
+    built_in(request, object, old).await
+}
+
+/// The built-in plugins that change, and those of their checks that come this early upstream.
+async fn built_in(request: &Request<'_>, object: &mut Value, old: &Value) -> Result<(), Status> {
+    lifecycle::admit(request, object).await?;
+    limit_ranger::admit(request, object, old)?;
+    service_account::admit(request, object).await?;
+    access_review::admit(request, object, old)?;
+    node_taints::admit(request, object);
+    priority::admit(request, object, old)?;
+    tolerations::admit(request, object);
+    storage_class::admit(request, object);
+    storage_protection::admit(request, object);
+    runtime_class::admit(request, object)?;
+    default_ingress_class::admit(request, object)?;
+    certificates::admit(request, object);
+    Ok(())
+}
+
+/// Refuses what may not be stored, deleted or connected to. `object` is as it would be stored.
+pub async fn validate(request: &Request<'_>, object: &Value, old: &Value) -> Result<(), Status> {
+    lifecycle::validate(request, old)?;
+    limit_ranger::validate(request, object, old)?;
+    service_account::validate(request, object).await?;
+    pod_security::validate(request, object, old)?;
+    priority::validate(request, object, old)?;
+    event_rate::validate(request, object)?;
+    resize::validate(request, object, old)?;
+    runtime_class::validate(request, object)?;
+    certificates::validate(request, object, old)?;
+    access_review::validate(request, object, old)?;
+    Ok(())
+}
+
+/// ResourceQuota, last: what the write adds to usage. Keep the answer until the write is done.
+pub async fn charge<'a>(
+    request: &Request<'a>,
+    object: &Value,
+    old: &Value,
+) -> Result<Charge<'a>, Status> {
+    if request.kind().scope == Scope::Cluster || meta::namespace(object).is_empty() {
+        return Ok(Charge::default());
+    }
+    quota::charge(request, object, old).await
+}

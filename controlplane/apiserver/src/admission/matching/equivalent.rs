@@ -1,0 +1,122 @@
+//! `matchPolicy: Equivalent`: a rule about one version of a resource is about all of them, and gets objects in its own.
+
+use std::sync::Arc;
+
+use api::{Kind, Scope};
+use serde_json::Value;
+
+use super::rules::{self, Subject};
+use crate::{
+    admission::request::{ObjectKind, Request},
+    keys::Collection,
+};
+
+/// What matched: the resource in whose terms the webhook or policy thinks.
+#[derive(Debug, Clone)]
+pub struct Matched {
+    /// The row of the resource; the request's own unless another version of it matched.
+    pub kind: Arc<Kind>,
+    pub object_kind: ObjectKind,
+}
+
+impl Matched {
+    /// Whether objects must be converted.
+    #[must_use]
+    pub fn is_other(&self, request: &Request<'_>) -> bool {
+        let own = request.kind();
+        self.kind.group != own.group || self.kind.version != own.version
+    }
+}
+
+/// The first of `rules` that is about the request, also by an equivalent resource where the policy says so.
+#[must_use]
+pub fn find(request: &Request<'_>, rules: &Value, equivalent: bool) -> Option<Matched> {
+    let rules = rules.as_array().map_or(&[][..], Vec::as_slice);
+    let subject = subject_of(request, request.kind());
+    if rules.iter().any(|rule| rules::matches(rule, &subject)) {
+        return Some(Matched {
+            kind: request.call.kind.clone(),
+            object_kind: request.object_kind.clone(),
+        });
+    }
+    if !equivalent {
+        return None;
+    }
+    for other in others(request) {
+        let subject = subject_of(request, &other);
+        if rules.iter().any(|rule| rules::matches(rule, &subject)) {
+            return Some(matched(request, other));
+        }
+    }
+    None
+}
+
+fn matched(request: &Request<'_>, other: Arc<Kind>) -> Matched {
+    let own = request.kind();
+    let same_shape = request.object_kind.kind == own.kind && request.object_kind.group == own.group;
+    let object_kind = if same_shape {
+        ObjectKind {
+            group: other.group.clone(),
+            version: other.version.clone(),
+            kind: other.kind.clone(),
+        }
+    } else {
+        request.object_kind.clone()
+    };
+    Matched { kind: other, object_kind }
+}
+
+/// The other rows over the same stored collection.
+fn others(request: &Request<'_>) -> Vec<Arc<Kind>> {
+    let own = request.kind();
+    let registry = request.call.app.registry.load();
+    let collection = Collection::of(&own.group, &own.plural);
+    let versions = registry.groups.iter().flat_map(|group| &group.versions);
+    versions
+        .flat_map(|version| &version.kinds)
+        .filter(|kind| kind.plural == own.plural)
+        .filter(|kind| kind.group != own.group || kind.version != own.version)
+        .filter(|kind| Collection::of(&kind.group, &kind.plural) == collection)
+        .cloned()
+        .collect()
+}
+
+
+fn subject_of<'a>(request: &'a Request<'_>, kind: &'a Kind) -> Subject<'a> {
+    Subject {
+        operation: request.operation,
+        group: &kind.group,
+        version: &kind.version,
+        resource: &kind.plural,
+        subresource: request.subresource(),
+        is_namespaced: kind.scope == Scope::Namespaced,
+        name: &request.name,
+    }
+}
+
+/// Whether any of `rules` excludes the request (policies' `excludeResourceRules`).
+#[must_use]
+pub fn excluded(request: &Request<'_>, rules: &Value, equivalent: bool) -> bool {
+    rules.as_array().is_some_and(|rules| !rules.is_empty())
+        && find(request, rules, equivalent).is_some()
+}
+
+/// An object of the request in the terms of what matched.
+#[must_use]
+pub fn to_matched(request: &Request<'_>, matched: &Matched, object: &Value) -> Value {
+    if object.is_null() || !matched.is_other(request) {
+        return object.clone();
+    }
+    let stored = crate::convert::to_stored(request.kind(), object.clone());
+    crate::convert::to_served(&matched.kind, &stored).into_owned()
+}
+
+/// Back again.
+#[must_use]
+pub fn from_matched(request: &Request<'_>, matched: &Matched, object: Value) -> Value {
+    if object.is_null() || !matched.is_other(request) {
+        return object;
+    }
+    let stored = crate::convert::to_stored(&matched.kind, object);
+    crate::convert::to_served(request.kind(), &stored).into_owned()
+}
