@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::{
     access_review, certificates, default_ingress_class, event_rate, lifecycle, limit_ranger,
-    node_taints, pod_security, priority, quota, request::Request, resize, runtime_class,
-    service_account, storage_class, storage_protection, tolerations,
+    node_taints, pod_security, policy, priority, quota, registration, reinvocation::Session,
+    request::Request, resize, runtime_class, service_account, storage_class, storage_protection,
+    tolerations, webhook,
 };
 use crate::commit::Rider;
 
@@ -27,7 +28,26 @@ impl<'a> Charge<'a> {
 
 /// Changes an object before the kind's own rules see it. `old` is null for a creation.
 pub async fn mutate(request: &Request<'_>, object: &mut Value, old: &Value) -> Result<(), Status> {
-    built_in(request, object, old).await
+    let mut session = Session::default();
+    built_in(request, object, old).await?;
+    extensions(request, object, old, &mut session).await?;
+    if session.end_first(object) {
+        built_in(request, object, old).await?;
+        session.begin_second(object);
+        extensions(request, object, old, &mut session).await?;
+    }
+    Ok(())
+}
+
+/// Policies, then webhooks, that change.
+async fn extensions(
+    request: &Request<'_>,
+    object: &mut Value,
+    old: &Value,
+    session: &mut Session,
+) -> Result<(), Status> {
+    policy::mutating::admit(request, object, old, session)?;
+    webhook::mutating::admit(request, object, old, session).await
 }
 
 /// The built-in plugins that change, and those of their checks that come this early upstream.
@@ -49,6 +69,7 @@ async fn built_in(request: &Request<'_>, object: &mut Value, old: &Value) -> Res
 
 /// Refuses what may not be stored, deleted or connected to. `object` is as it would be stored.
 pub async fn validate(request: &Request<'_>, object: &Value, old: &Value) -> Result<(), Status> {
+    registration::validate(request, object, old)?;
     lifecycle::validate(request, old)?;
     limit_ranger::validate(request, object, old)?;
     service_account::validate(request, object).await?;
@@ -59,7 +80,8 @@ pub async fn validate(request: &Request<'_>, object: &Value, old: &Value) -> Res
     runtime_class::validate(request, object)?;
     certificates::validate(request, object, old)?;
     access_review::validate(request, object, old)?;
-    Ok(())
+    policy::validating::validate(request, object, old)?;
+    webhook::validating::validate(request, object, old).await
 }
 
 /// ResourceQuota, last: what the write adds to usage. Keep the answer until the write is done.

@@ -2,7 +2,7 @@
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::event_rate::Buckets;
+use super::{event_rate::Buckets, matching::expression::Programs, policy::Policies};
 
 /// Writes that may charge quotas take turns in as many groups of namespaces.
 const TURNS: usize = 64;
@@ -10,12 +10,19 @@ const TURNS: usize = 64;
 /// The state of all plugins.
 pub struct State {
     pub(super) events: Buckets,
+    pub(super) programs: Programs,
+    pub(super) policies: Policies,
     turns: Vec<Mutex<()>>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { events: Buckets::default(), turns: (0..TURNS).map(|_| Mutex::new(())).collect() }
+        Self {
+            events: Buckets::default(),
+            programs: Programs::default(),
+            policies: Policies::default(),
+            turns: (0..TURNS).map(|_| Mutex::new(())).collect(),
+        }
     }
 }
 

@@ -66,6 +66,7 @@ async fn create_named(
     stamp_new(&mut object);
     let _allocation = admission::allocate_new(call, &mut object).await?;
     rules::prepare_create(kind, &mut object);
+    admission::fill_status(kind, &mut object);
     let (manager, now) = (call.manager(), clock::now());
     if call.verb != "patch" || call.header(http::header::CONTENT_TYPE) != APPLY_PATCH {
         let registry = call.app.registry.load();

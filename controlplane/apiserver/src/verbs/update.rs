@@ -88,6 +88,9 @@ async fn step<'a>(
     // A change of the scale follows the rules of the object itself.
     let part = if subresource == "scale" { "" } else { subresource };
     rules::prepare_update(kind, old, &mut new, part);
+    if part.is_empty() {
+        admission::fill_status(kind, &mut new);
+    }
     admission::allocate_updated(call, &mut new, old)?;
     admission::keep_requester(kind, &mut new, old);
     let (manager, now) = (call.manager(), clock::now());

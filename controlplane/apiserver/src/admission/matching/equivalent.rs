@@ -28,16 +28,19 @@ impl Matched {
     }
 }
 
+/// The request in its own terms.
+#[must_use]
+pub fn own(request: &Request<'_>) -> Matched {
+    Matched { kind: request.call.kind.clone(), object_kind: request.object_kind.clone() }
+}
+
 /// The first of `rules` that is about the request, also by an equivalent resource where the policy says so.
 #[must_use]
 pub fn find(request: &Request<'_>, rules: &Value, equivalent: bool) -> Option<Matched> {
     let rules = rules.as_array().map_or(&[][..], Vec::as_slice);
     let subject = subject_of(request, request.kind());
     if rules.iter().any(|rule| rules::matches(rule, &subject)) {
-        return Some(Matched {
-            kind: request.call.kind.clone(),
-            object_kind: request.object_kind.clone(),
-        });
+        return Some(own(request));
     }
     if !equivalent {
         return None;
