@@ -1,6 +1,6 @@
 //! One request to a resource, after routing, authentication and authorization.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use access::{User, authz::Attributes};
 use api::{Kind, Status, patch::apply::Writer};
@@ -35,8 +35,6 @@ pub struct Call {
     pub output: Output,
     /// Texts for `Warning:` headers.
     pub warnings: Arc<Mutex<Vec<String>>>,
-    /// What admission notes for the audit log.
-    pub annotations: Arc<Mutex<BTreeMap<String, String>>>,
     pub body: Option<Incoming>,
     pub upgrade: Option<OnUpgrade>,
 }

@@ -58,6 +58,7 @@ pub(super) fn check(
         ("coordination.k8s.io", "leases", _) | ("storage.k8s.io", "csinodes", _) => {
             write.check_own_name()
         }
+        ("resource.k8s.io", "resourceslices", _) => write.check_slice(),
         _ => Ok(()),
     };
     judged.map_err(|text| refuse(&wanted.group, &wanted.resource, write.name(), &text))
@@ -163,6 +164,17 @@ impl Write<'_> {
             "node {:?} can only access {resource} with the same name as the requesting node",
             self.node
         ))
+    }
+
+    /// A node publishes its own devices only.
+    fn check_slice(&self) -> Result<(), String> {
+        let slice = if self.object.is_null() { self.old } else { self.object };
+        // Each deletion of a collection is judged with its object.
+        if slice.is_null() || slice["spec"]["nodeName"].as_str() == Some(self.node) {
+            return Ok(());
+        }
+        let verb = if self.old.is_null() { "create" } else { "modify or delete" };
+        Err(format!("can only {verb} ResourceSlice with the same NodeName as the requesting node"))
     }
 
     fn check_node(&self) -> Result<(), String> {

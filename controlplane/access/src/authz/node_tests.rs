@@ -191,6 +191,10 @@ fn admission_looks_at_the_object() {
     assert!(
         write("create", "serviceaccounts/token", "shop", "app", json!({"spec": {}}), None).is_err()
     );
+    let slice = |node: &str| json!({"metadata": {"name": "s"}, "spec": {"nodeName": node}});
+    let wanted = want(&node("a"), "create", "resource.k8s.io", "resourceslices", "", "s");
+    assert_eq!(authorizer.check_node_write(&wanted, Some(&slice("a")), None), Ok(()));
+    assert!(authorizer.check_node_write(&wanted, Some(&slice("b")), None).is_err());
     // Other users are not this plugin's business.
     let jane = want(&User::new("jane", &[]), "create", "", "nodes", "", "b");
     assert_eq!(authorizer.check_node_write(&jane, None, None), Ok(()));

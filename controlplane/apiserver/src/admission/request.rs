@@ -168,7 +168,7 @@ impl<'a> Request<'a> {
 
     /// Notes something for the audit log.
     pub fn annotate(&self, key: &str, value: &str) {
-        self.call.annotations.lock().insert(key.to_owned(), value.to_owned());
+        crate::audit::annotate(key, value);
     }
 
     /// What is authorized: the call's attributes with the object's own name.

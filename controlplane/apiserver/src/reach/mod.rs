@@ -15,9 +15,7 @@ mod target;
 mod tls;
 mod tunnel;
 
-#[expect(unused_imports, reason = "webhooks and conversions call it")]
-pub use call::post_webhook;
-pub use call::{Idle, call};
+pub use call::{Idle, call, post_webhook};
 pub use connect::{BoxStream, connect, to_agent};
 pub use error::Error;
 pub use resolve::{agent_of, resolve};

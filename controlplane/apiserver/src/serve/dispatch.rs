@@ -17,7 +17,7 @@ use crate::{
     keys::Collection,
     metrics_api,
     query::Query,
-    respond::Reply,
+    respond::{self, Reply},
     reviews,
     route::Target,
     subresources, verbs,
@@ -54,12 +54,15 @@ pub async fn handle(
         headers: parts.headers,
         user,
         warnings: Arc::new(Mutex::new(Vec::new())),
-        annotations: Arc::default(),
         body: Some(body),
         upgrade,
     };
     let warnings = call.warnings.clone();
-    let mut reply = run(call).await?;
+    let mut reply = match run(call).await {
+        // A refusal carries its warnings too.
+        Err(status) if !warnings.lock().is_empty() => respond::status(&status),
+        answer => answer?,
+    };
     for text in warnings.lock().drain(..) {
         if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", quoted(&text))) {
             reply.headers_mut().append(header::WARNING, value);

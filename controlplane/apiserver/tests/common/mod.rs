@@ -167,14 +167,15 @@ impl Events {
         Self { body: response.into_body(), rest: Vec::new() }
     }
 
-    /// The next event; `None` at the end of the watch. Panics after ten seconds without any.
+    /// The next event; `None` at the end of the watch. Panics after a minute without any: machines that run tests are
+    /// busy.
     pub async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
                 return Some(serde_json::from_slice(&line).unwrap());
             }
-            let deadline = std::time::Duration::from_secs(10);
+            let deadline = std::time::Duration::from_secs(60);
             let frame = tokio::time::timeout(deadline, self.body.frame()).await.unwrap();
             match frame {
                 Some(frame) => self.rest.extend_from_slice(frame.unwrap().data_ref().unwrap()),

@@ -107,6 +107,9 @@ pub fn excluded(request: &Request<'_>, rules: &Value, equivalent: bool) -> bool 
 /// An object of the request in the terms of what matched.
 #[must_use]
 pub fn to_matched(request: &Request<'_>, matched: &Matched, object: &Value) -> Value {
+    if is_scale(request) && !object.is_null() {
+        return crate::subresources::scale::scale_of(object);
+    }
     if object.is_null() || !matched.is_other(request) {
         return object.clone();
     }
@@ -114,9 +117,24 @@ pub fn to_matched(request: &Request<'_>, matched: &Matched, object: &Value) -> V
     crate::convert::to_served(&matched.kind, &stored).into_owned()
 }
 
-/// Back again.
+/// A scale is written through its workload, which travels through the chain in its place.
+fn is_scale(request: &Request<'_>) -> bool {
+    request.subresource() == "scale" && request.object_kind.kind == "Scale"
+}
+
+/// Back again. `before` is the request's object as it was.
 #[must_use]
-pub fn from_matched(request: &Request<'_>, matched: &Matched, object: Value) -> Value {
+pub fn from_matched(
+    request: &Request<'_>,
+    matched: &Matched,
+    object: Value,
+    before: &Value,
+) -> Value {
+    if is_scale(request) {
+        let mut scaled = before.clone();
+        scaled["spec"]["replicas"] = object["spec"]["replicas"].clone();
+        return scaled;
+    }
     if object.is_null() || !matched.is_other(request) {
         return object;
     }

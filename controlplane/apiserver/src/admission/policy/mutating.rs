@@ -99,7 +99,7 @@ fn mutate_all(
         } else {
             apply_configuration::apply(request, &bound.matched, &before, &result)?
         };
-        let mut patched = from_matched(request, &bound.matched, patched);
+        let mut patched = from_matched(request, &bound.matched, patched, &current);
         settle(request, &mut patched).map_err(|status| status.message)?;
         current = patched;
     }

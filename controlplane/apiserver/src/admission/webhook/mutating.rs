@@ -85,7 +85,7 @@ fn apply(
         let detail = status.causes.first().map_or(status.message.clone(), |c| c.message.clone());
         errors::internal(detail)
     })?;
-    let mut patched = from_matched(request, matched, patched);
+    let mut patched = from_matched(request, matched, patched, object);
     settle(request, &mut patched)?;
     let changed = patched != *object;
     *object = patched;

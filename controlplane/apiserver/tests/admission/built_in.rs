@@ -1,0 +1,140 @@
+//! The built-in plugins over the wire.
+
+use super::{Cluster, Value, delete, deployment, json, make, merge, namespace, pod, refused};
+
+fn range(name: &str, limits: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": name, "labels": {"t": "1"}}, "spec": {"limits": limits}})
+}
+
+#[tokio::test]
+async fn limit_ranges_default_and_bound_pods() {
+    let cluster = Cluster::start().await;
+    let path = namespace(&cluster, "limits", json!({})).await;
+    let limits = json!([{"type": "Container", "min": {"cpu": "50m", "memory": "100Mi"}, "max": {"cpu": "500m", "memory": "500Mi"},
+        "default": {"cpu": "500m", "memory": "500Mi"}, "defaultRequest": {"cpu": "100m", "memory": "200Mi"}}]);
+    make(&cluster, &format!("{path}/limitranges"), &range("l", limits)).await;
+    let pods = format!("{path}/pods");
+    let made = make(&cluster, &pods, &pod("bare", json!({}))).await;
+    assert_eq!(
+        made["spec"]["containers"][0]["resources"],
+        json!({"limits": {"cpu": "500m", "memory": "500Mi"}, "requests": {"cpu": "100m", "memory": "200Mi"}})
+    );
+    let partial = pod("partial", json!({"resources": {"requests": {"memory": "150Mi"}, "limits": {"cpu": "300m"}}}));
+    let made = make(&cluster, &pods, &partial).await;
+    assert_eq!(
+        made["spec"]["containers"][0]["resources"],
+        json!({"limits": {"cpu": "300m", "memory": "500Mi"}, "requests": {"cpu": "300m", "memory": "150Mi"}})
+    );
+    for (cpu, expect) in [
+        ("10m", "pods \"x\" is forbidden: minimum cpu usage per Container is 50m, but request is 10m"),
+        ("600m", "pods \"x\" is forbidden: maximum cpu usage per Container is 500m, but limit is 600m"),
+    ] {
+        let body = pod("x", json!({"resources": {"requests": {"cpu": cpu}, "limits": {"cpu": if cpu == "10m" { "100m" } else { cpu }}}}));
+        let (code, message) = refused(&cluster, &pods, &body).await;
+        assert_eq!(code, 403);
+        assert!(message.starts_with(expect) || message.contains(expect.split(": ").nth(1).unwrap()), "{message}");
+    }
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn limit_ranges_are_listed_patched_and_deleted_together() {
+    let cluster = Cluster::start().await;
+    let limits = json!([{"type": "Container", "max": {"cpu": "1"}}]);
+    for name in ["one", "two"] {
+        namespace(&cluster, name, json!({})).await;
+        make(&cluster, &format!("/api/v1/namespaces/{name}/limitranges"), &range("l", limits.clone())).await;
+    }
+    let (_, list) = cluster.get("/api/v1/limitranges?labelSelector=t%3D1").await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 2);
+    let path = "/api/v1/namespaces/one/limitranges";
+    let patch = json!({"spec": {"limits": [{"type": "Container", "max": {"cpu": "2"}}]}});
+    let (code, patched) = merge(&cluster, &format!("{path}/l"), &patch).await;
+    assert_eq!((code, &patched["spec"]["limits"][0]["max"]["cpu"]), (200, &json!("2")));
+    assert_eq!(delete(&cluster, &format!("{path}?labelSelector=t%3D1")).await.0, 200);
+    assert_eq!(cluster.get("/api/v1/limitranges").await.1["items"].as_array().unwrap().len(), 1);
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn pod_security_refuses_and_warns() {
+    let cluster = Cluster::start().await;
+    let label = |mode: &str| format!("pod-security.kubernetes.io/{mode}");
+    let path = namespace(&cluster, "strict", json!({label("enforce"): "restricted"})).await;
+    assert_eq!(
+        refused(&cluster, &format!("{path}/pods"), &pod("x", json!({}))).await,
+        (
+            403,
+            "pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"c\" must set securityContext.allowPrivilegeEscalation=false), \
+             unrestricted capabilities (container \"c\" must set securityContext.capabilities.drop=[\"ALL\"]), \
+             runAsNonRoot != true (pod or container \"c\" must set securityContext.runAsNonRoot=true), \
+             seccompProfile (pod or container \"c\" must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\")"
+                .to_owned()
+        )
+    );
+    let deployments = "/apis/apps/v1/namespaces/strict/deployments";
+    let (code, headers, _) = cluster.json("POST", deployments, &[], &deployment("d", 1)).await;
+    assert_eq!(code, 201, "workloads are warned about, not refused");
+    let warning = headers["warning"].to_str().unwrap();
+    assert!(warning.starts_with("299 - \"would violate PodSecurity \\\"restricted:latest\\\": "), "{warning}");
+    let lax = namespace(&cluster, "lax", json!({})).await;
+    make(&cluster, &format!("{lax}/pods"), &pod("p", json!({"securityContext": {"privileged": true}}))).await;
+    let patch = json!({"metadata": {"labels": {label("enforce"): "baseline"}}});
+    let headers = [("content-type", "application/merge-patch+json")];
+    let (code, headers, _) = cluster.json("PATCH", &lax, &headers, &patch).await;
+    assert_eq!(code, 200);
+    let warnings: Vec<&str> = headers.get_all("warning").iter().map(|one| one.to_str().unwrap()).collect();
+    assert_eq!(
+        warnings,
+        [
+            "299 - \"existing pods in namespace \\\"lax\\\" violate the new PodSecurity enforce level \\\"baseline:latest\\\"\"",
+            "299 - \"p: privileged\""
+        ]
+    );
+    let patch = json!({"metadata": {"labels": {label("enforce"): "strict"}}});
+    let (code, answer) = merge(&cluster, &lax, &patch).await;
+    assert_eq!(code, 422);
+    assert!(answer["message"].as_str().unwrap().contains("must be one of privileged, baseline, restricted"), "{answer}");
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn nodes_start_tainted_and_claims_protected() {
+    let cluster = Cluster::start().await;
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}});
+    let made = make(&cluster, "/api/v1/nodes", &node).await;
+    assert_eq!(
+        made["spec"]["taints"],
+        json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}])
+    );
+    for (name, default) in [("plain", "false"), ("best", "true")] {
+        let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "p",
+            "metadata": {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": default}}});
+        make(&cluster, "/apis/storage.k8s.io/v1/storageclasses", &class).await;
+    }
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let made = make(&cluster, claims, &claim).await;
+    assert_eq!(made["spec"]["storageClassName"], "best");
+    assert_eq!(made["metadata"]["finalizers"], json!(["kubernetes.io/pvc-protection"]));
+    let grow = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
+    let (code, answer) = merge(&cluster, &format!("{claims}/c"), &grow).await;
+    assert!(code == 403 || code == 422, "{answer}");
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn one_default_priority_class_and_its_values() {
+    let cluster = Cluster::start().await;
+    super::account(&cluster, "/api/v1/namespaces/default").await;
+    let class = |name: &str, value: i64| json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value, "globalDefault": true});
+    let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    make(&cluster, classes, &class("usual", 7)).await;
+    let (code, message) = refused(&cluster, classes, &class("other", 8)).await;
+    assert_eq!(code, 403);
+    assert!(message.ends_with("PriorityClass usual is already marked as default. Only one default can exist"), "{message}");
+    let made = make(&cluster, "/api/v1/namespaces/default/pods", &pod("p", json!({}))).await;
+    assert_eq!((&made["spec"]["priority"], &made["spec"]["priorityClassName"]), (&json!(7), &json!("usual")));
+    cluster.handle.shutdown().await;
+}
