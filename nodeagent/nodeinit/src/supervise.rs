@@ -159,7 +159,6 @@ fn stop(agent: Option<Pid>, mode: RebootMode) {
     // Everything else, VMs included.
     let _nobody = kill(Pid::from_raw(-1), Signal::SIGKILL);
     nix::unistd::sync();
-    if let Err(error) = reboot(mode) {
-        eprintln!("nodeinit: reboot: {error}");
-    }
+    let Err(error) = reboot(mode);
+    eprintln!("nodeinit: reboot: {error}");
 }

@@ -149,7 +149,7 @@ fn answers(address: &str) -> bool {
     std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok()
 }
 
-fn is_ready(server: &std::path::Path) -> bool {
+fn is_ready(server: &Path) -> bool {
     kubeconfig().exists()
         && exec::run(
             Command::new(server)
