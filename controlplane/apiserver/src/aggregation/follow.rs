@@ -37,13 +37,13 @@ pub async fn follow(app: Arc<App>) {
         loop {
             keep_local(&app).await;
             let healthy = keep_remote(&app).await;
-            // interval: other servers come and go without telling; that is found out by asking.
             let pause = if healthy { PROBE_EVERY } else { RETRY_EVERY };
             let event = tokio::select! {
                 biased;
                 () = app.shutdown.cancelled() => return,
                 event = services.future.recv() => event.is_some(),
                 event = kinds.future.recv() => event.is_some(),
+                // interval: other servers come and go without telling; that is found out by asking.
                 () = tokio::time::sleep_until(Instant::now() + pause) => true,
             };
             // Cut off: start over from what is there.
