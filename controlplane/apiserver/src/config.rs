@@ -28,6 +28,9 @@ pub struct Config {
     pub sans: Vec<String>,
     pub store: StoreKind,
     pub service_cidr: Ipv4Net,
+    /// Admission plugins to turn on that are off by default: `DenyServiceExternalIPs`, `ExtendedResourceToleration`,
+    /// `OwnerReferencesPermissionEnforcement`.
+    pub admission_plugins: Vec<String>,
     /// Who and what the Pod Security Standards do not judge.
     pub pod_security_exemptions: crate::admission::Exemptions,
     /// First and last NodePort.
@@ -52,6 +55,7 @@ impl Config {
             sans: Vec::new(),
             store: StoreKind::Embedded,
             service_cidr: Ipv4Net::new(Ipv4Addr::new(10, 96, 0, 0), 16).expect("16 is a prefix"),
+            admission_plugins: Vec::new(),
             pod_security_exemptions: crate::admission::Exemptions::default(),
             node_ports: (30000, 32767),
             audit: crate::audit::Config::default(),

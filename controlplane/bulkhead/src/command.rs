@@ -45,6 +45,10 @@ pub struct ServerArguments {
     /// Further name or address of the serving certificate; may be given several times.
     #[arg(long)]
     pub san: Vec<String>,
+    /// Admission plugins that are off by default: DenyServiceExternalIPs, ExtendedResourceToleration,
+    /// OwnerReferencesPermissionEnforcement.
+    #[arg(long, value_delimiter = ',')]
+    pub enable_admission_plugins: Vec<String>,
     #[arg(long, value_enum, default_value = "embedded")]
     pub store: StoreName,
     #[arg(long, value_delimiter = ',', required_if_eq("store", "etcd"))]

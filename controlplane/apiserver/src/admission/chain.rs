@@ -5,8 +5,8 @@ use api::{Scope, Status, meta};
 use serde_json::Value;
 
 use super::{
-    access_review, certificates, default_ingress_class, event_rate, lifecycle, limit_ranger,
-    node_taints, pod_security, policy, priority, quota, registration, reinvocation::Session,
+    access_review, certificates, default_ingress_class, deny_external_ips, event_rate,
+    extended_resources, lifecycle, limit_ranger, node_taints, owner_references, pod_security, policy, priority, quota, registration, reinvocation::Session,
     request::Request, resize, runtime_class, service_account, storage_class, storage_protection,
     tolerations, webhook,
 };
@@ -59,6 +59,7 @@ async fn built_in(request: &Request<'_>, object: &mut Value, old: &Value) -> Res
     node_taints::admit(request, object);
     priority::admit(request, object, old)?;
     tolerations::admit(request, object);
+    extended_resources::admit(request, object);
     storage_class::admit(request, object);
     storage_protection::admit(request, object);
     runtime_class::admit(request, object)?;
@@ -76,9 +77,11 @@ pub async fn validate(request: &Request<'_>, object: &Value, old: &Value) -> Res
     pod_security::validate(request, object, old)?;
     priority::validate(request, object, old)?;
     event_rate::validate(request, object)?;
+    owner_references::validate(request, object, old)?;
     resize::validate(request, object, old)?;
     runtime_class::validate(request, object)?;
     certificates::validate(request, object, old)?;
+    deny_external_ips::validate(request, object, old)?;
     access_review::validate(request, object, old)?;
     policy::validating::validate(request, object, old)?;
     webhook::validating::validate(request, object, old).await

@@ -157,6 +157,12 @@ impl<'a> Request<'a> {
         errors::forbidden(self.kind(), if name.is_empty() { "Unknown" } else { name }, why)
     }
 
+    /// Whether a plugin that is off by default was turned on.
+    #[must_use]
+    pub fn has_plugin(&self, name: &str) -> bool {
+        self.call.app.config.admission_plugins.iter().any(|one| one == name)
+    }
+
     /// Adds a text for a `Warning:` header, once.
     pub fn warn(&self, text: impl Into<String>) {
         let text = text.into();

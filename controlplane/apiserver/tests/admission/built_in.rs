@@ -138,3 +138,21 @@ async fn one_default_priority_class_and_its_values() {
     assert_eq!((&made["spec"]["priority"], &made["spec"]["priorityClassName"]), (&json!(7), &json!("usual")));
     cluster.handle.shutdown().await;
 }
+
+#[tokio::test]
+async fn plugins_that_are_off_by_default_can_be_turned_on() {
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"},
+        "spec": {"externalIPs": ["192.0.2.1"], "ports": [{"port": 80}]}});
+    let services = "/api/v1/namespaces/default/services";
+    let cluster = Cluster::start().await;
+    make(&cluster, services, &service).await;
+    cluster.handle.shutdown().await;
+    let on = vec!["DenyServiceExternalIPs".to_owned()];
+    let cluster = Cluster::start_with(|config| config.admission_plugins = on).await;
+    let (code, message) = refused(&cluster, services, &service).await;
+    assert_eq!(
+        (code, message.as_str()),
+        (403, "services \"s\" is forbidden: Use of external IPs is denied by admission control")
+    );
+    cluster.handle.shutdown().await;
+}

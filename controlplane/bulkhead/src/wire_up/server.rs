@@ -25,6 +25,7 @@ fn config(arguments: &ServerArguments) -> anyhow::Result<Config> {
     let (data_dir, listen) = (arguments.data_dir.clone(), arguments.listen.clone());
     let mut config = Config {
         sans: arguments.san.clone(),
+        admission_plugins: arguments.enable_admission_plugins.clone(),
         store,
         further_metrics: Some(client::metrics::append),
         ..Config::new(data_dir, listen, arguments.advertise_address)
