@@ -50,7 +50,8 @@ async fn namespace(cluster: &Cluster, name: &str, labels: Value) -> String {
 
 /// Without controllers nobody else makes the account that pods run as.
 async fn account(cluster: &Cluster, path: &str) {
-    let body = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    let body =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
     cluster.post(&format!("{path}/serviceaccounts"), &body).await;
 }
 

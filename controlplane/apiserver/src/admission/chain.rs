@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::{
     access_review, certificates, default_ingress_class, deny_external_ips, event_rate,
-    extended_resources, lifecycle, limit_ranger, node_taints, owner_references, pod_security, policy, priority, quota, registration, reinvocation::Session,
-    request::Request, resize, runtime_class, service_account, storage_class, storage_protection,
-    tolerations, webhook,
+    extended_resources, lifecycle, limit_ranger, node_taints, owner_references, pod_security,
+    policy, priority, quota, registration, reinvocation::Session, request::Request, resize,
+    runtime_class, service_account, storage_class, storage_protection, tolerations, webhook,
 };
 use crate::commit::Rider;
 
@@ -46,7 +46,7 @@ async fn extensions(
     old: &Value,
     session: &mut Session,
 ) -> Result<(), Status> {
-    policy::mutating::admit(request, object, old, session)?;
+    policy::mutating::admit(request, object, old, session).await?;
     webhook::mutating::admit(request, object, old, session).await
 }
 
@@ -83,7 +83,7 @@ pub async fn validate(request: &Request<'_>, object: &Value, old: &Value) -> Res
     certificates::validate(request, object, old)?;
     deny_external_ips::validate(request, object, old)?;
     access_review::validate(request, object, old)?;
-    policy::validating::validate(request, object, old)?;
+    policy::validating::validate(request, object, old).await?;
     webhook::validating::validate(request, object, old).await
 }
 

@@ -35,9 +35,8 @@ fn tolerate(pod: &mut Value) {
 
 /// `domain/name` outside of kubernetes.io.
 fn is_extended(name: &str) -> bool {
-    name.split_once('/').is_some_and(|(domain, _)| {
-        domain != "kubernetes.io" && !domain.ends_with(".kubernetes.io")
-    })
+    name.split_once('/')
+        .is_some_and(|(domain, _)| domain != "kubernetes.io" && !domain.ends_with(".kubernetes.io"))
 }
 
 #[cfg(test)]

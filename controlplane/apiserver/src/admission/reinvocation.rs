@@ -69,7 +69,8 @@ mod tests {
         }
         assert!(session.end_first(&json!(1)));
         session.begin_second(&json!(1));
-        let due: Vec<&str> = ["a", "b", "c", "d"].into_iter().filter(|id| session.is_due(id)).collect();
+        let due: Vec<&str> =
+            ["a", "b", "c", "d"].into_iter().filter(|id| session.is_due(id)).collect();
         assert_eq!(due, ["a"]);
     }
 

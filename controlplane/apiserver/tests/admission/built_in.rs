@@ -19,20 +19,35 @@ async fn limit_ranges_default_and_bound_pods() {
         made["spec"]["containers"][0]["resources"],
         json!({"limits": {"cpu": "500m", "memory": "500Mi"}, "requests": {"cpu": "100m", "memory": "200Mi"}})
     );
-    let partial = pod("partial", json!({"resources": {"requests": {"memory": "150Mi"}, "limits": {"cpu": "300m"}}}));
+    let partial = pod(
+        "partial",
+        json!({"resources": {"requests": {"memory": "150Mi"}, "limits": {"cpu": "300m"}}}),
+    );
     let made = make(&cluster, &pods, &partial).await;
     assert_eq!(
         made["spec"]["containers"][0]["resources"],
         json!({"limits": {"cpu": "300m", "memory": "500Mi"}, "requests": {"cpu": "300m", "memory": "150Mi"}})
     );
     for (cpu, expect) in [
-        ("10m", "pods \"x\" is forbidden: minimum cpu usage per Container is 50m, but request is 10m"),
-        ("600m", "pods \"x\" is forbidden: maximum cpu usage per Container is 500m, but limit is 600m"),
+        (
+            "10m",
+            "pods \"x\" is forbidden: minimum cpu usage per Container is 50m, but request is 10m",
+        ),
+        (
+            "600m",
+            "pods \"x\" is forbidden: maximum cpu usage per Container is 500m, but limit is 600m",
+        ),
     ] {
-        let body = pod("x", json!({"resources": {"requests": {"cpu": cpu}, "limits": {"cpu": if cpu == "10m" { "100m" } else { cpu }}}}));
+        let body = pod(
+            "x",
+            json!({"resources": {"requests": {"cpu": cpu}, "limits": {"cpu": if cpu == "10m" { "100m" } else { cpu }}}}),
+        );
         let (code, message) = refused(&cluster, &pods, &body).await;
         assert_eq!(code, 403);
-        assert!(message.starts_with(expect) || message.contains(expect.split(": ").nth(1).unwrap()), "{message}");
+        assert!(
+            message.starts_with(expect) || message.contains(expect.split(": ").nth(1).unwrap()),
+            "{message}"
+        );
     }
     cluster.handle.shutdown().await;
 }
@@ -43,7 +58,12 @@ async fn limit_ranges_are_listed_patched_and_deleted_together() {
     let limits = json!([{"type": "Container", "max": {"cpu": "1"}}]);
     for name in ["one", "two"] {
         namespace(&cluster, name, json!({})).await;
-        make(&cluster, &format!("/api/v1/namespaces/{name}/limitranges"), &range("l", limits.clone())).await;
+        make(
+            &cluster,
+            &format!("/api/v1/namespaces/{name}/limitranges"),
+            &range("l", limits.clone()),
+        )
+        .await;
     }
     let (_, list) = cluster.get("/api/v1/limitranges?labelSelector=t%3D1").await;
     assert_eq!(list["items"].as_array().unwrap().len(), 2);
@@ -76,14 +96,23 @@ async fn pod_security_refuses_and_warns() {
     let (code, headers, _) = cluster.json("POST", deployments, &[], &deployment("d", 1)).await;
     assert_eq!(code, 201, "workloads are warned about, not refused");
     let warning = headers["warning"].to_str().unwrap();
-    assert!(warning.starts_with("299 - \"would violate PodSecurity \\\"restricted:latest\\\": "), "{warning}");
+    assert!(
+        warning.starts_with("299 - \"would violate PodSecurity \\\"restricted:latest\\\": "),
+        "{warning}"
+    );
     let lax = namespace(&cluster, "lax", json!({})).await;
-    make(&cluster, &format!("{lax}/pods"), &pod("p", json!({"securityContext": {"privileged": true}}))).await;
+    make(
+        &cluster,
+        &format!("{lax}/pods"),
+        &pod("p", json!({"securityContext": {"privileged": true}})),
+    )
+    .await;
     let patch = json!({"metadata": {"labels": {label("enforce"): "baseline"}}});
     let headers = [("content-type", "application/merge-patch+json")];
     let (code, headers, _) = cluster.json("PATCH", &lax, &headers, &patch).await;
     assert_eq!(code, 200);
-    let warnings: Vec<&str> = headers.get_all("warning").iter().map(|one| one.to_str().unwrap()).collect();
+    let warnings: Vec<&str> =
+        headers.get_all("warning").iter().map(|one| one.to_str().unwrap()).collect();
     assert_eq!(
         warnings,
         [
@@ -94,7 +123,13 @@ async fn pod_security_refuses_and_warns() {
     let patch = json!({"metadata": {"labels": {label("enforce"): "strict"}}});
     let (code, answer) = merge(&cluster, &lax, &patch).await;
     assert_eq!(code, 422);
-    assert!(answer["message"].as_str().unwrap().contains("must be one of privileged, baseline, restricted"), "{answer}");
+    assert!(
+        answer["message"]
+            .as_str()
+            .unwrap()
+            .contains("must be one of privileged, baseline, restricted"),
+        "{answer}"
+    );
     cluster.handle.shutdown().await;
 }
 
@@ -133,9 +168,17 @@ async fn one_default_priority_class_and_its_values() {
     make(&cluster, classes, &class("usual", 7)).await;
     let (code, message) = refused(&cluster, classes, &class("other", 8)).await;
     assert_eq!(code, 403);
-    assert!(message.ends_with("PriorityClass usual is already marked as default. Only one default can exist"), "{message}");
+    assert!(
+        message.ends_with(
+            "PriorityClass usual is already marked as default. Only one default can exist"
+        ),
+        "{message}"
+    );
     let made = make(&cluster, "/api/v1/namespaces/default/pods", &pod("p", json!({}))).await;
-    assert_eq!((&made["spec"]["priority"], &made["spec"]["priorityClassName"]), (&json!(7), &json!("usual")));
+    assert_eq!(
+        (&made["spec"]["priority"], &made["spec"]["priorityClassName"]),
+        (&json!(7), &json!("usual"))
+    );
     cluster.handle.shutdown().await;
 }
 

@@ -80,8 +80,7 @@ async fn serve(
         unreachable!("pending never ends");
     };
     response["uid"] = review["request"]["uid"].clone();
-    let review =
-        json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response});
+    let review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response});
     Ok(Response::new(Full::new(review.to_string().into())))
 }
 

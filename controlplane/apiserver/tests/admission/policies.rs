@@ -1,6 +1,8 @@
 //! ValidatingAdmissionPolicy and MutatingAdmissionPolicy.
 
-use super::{CONFIGS, Cluster, Value, delete, deployment, json, make, map, merge, namespace, refused};
+use super::{
+    CONFIGS, Cluster, Value, delete, deployment, json, make, map, merge, namespace, refused,
+};
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -63,7 +65,8 @@ async fn validating_policies_refuse_deployments() {
         )
     );
     make(&cluster, DEPLOYMENTS, &deployment("a", 2)).await;
-    let (code, _) = merge(&cluster, &format!("{DEPLOYMENTS}/a"), &json!({"spec": {"replicas": 1}})).await;
+    let (code, _) =
+        merge(&cluster, &format!("{DEPLOYMENTS}/a"), &json!({"spec": {"replicas": 1}})).await;
     assert_eq!(code, 422);
     namespace(&cluster, "other", json!({})).await;
     let other = "/apis/apps/v1/namespaces/other/deployments";
@@ -85,9 +88,7 @@ async fn validating_policies_use_variables_params_and_the_authorizer() {
             {"expression": "!variables.over", "message": "too many", "reason": "Forbidden"},
             {"expression": "authorizer.group('').resource('pods').namespace('default').check('create').allowed()"}],
     });
-    let bound = |missing: &str| {
-        json!({"validationActions": ["Deny"], "paramRef": {"name": "limits", "namespace": "default", "parameterNotFoundAction": missing}})
-    };
+    let bound = |missing: &str| json!({"validationActions": ["Deny"], "paramRef": {"name": "limits", "namespace": "default", "parameterNotFoundAction": missing}});
     validating(&cluster, "max", ("apps", "deployments"), spec, bound("Deny")).await;
     make(&cluster, DEPLOYMENTS, &deployment("a", 3)).await;
     let (code, message) = refused(&cluster, DEPLOYMENTS, &deployment("b", 4)).await;
@@ -142,8 +143,15 @@ async fn policies_are_type_checked() {
     let warnings = made["status"]["typeChecking"]["expressionWarnings"].as_array().unwrap();
     assert_eq!(warnings.len(), 1, "{made}");
     assert_eq!(warnings[0]["fieldRef"], "spec.validations[0].expression");
-    assert!(warnings[0]["warning"].as_str().unwrap().starts_with("apps/v1, Kind=Deployment: ERROR"));
-    let bad = policy("ValidatingAdmissionPolicy", "bad", ("", "pods"), json!({"validations": [{"expression": "1 +"}]}));
+    assert!(
+        warnings[0]["warning"].as_str().unwrap().starts_with("apps/v1, Kind=Deployment: ERROR")
+    );
+    let bad = policy(
+        "ValidatingAdmissionPolicy",
+        "bad",
+        ("", "pods"),
+        json!({"validations": [{"expression": "1 +"}]}),
+    );
     let (code, message) =
         refused(&cluster, &format!("{CONFIGS}/validatingadmissionpolicies"), &bad).await;
     assert_eq!(code, 422);
@@ -166,7 +174,10 @@ async fn mutating_policies_change_deployments() {
     let made = make(&cluster, DEPLOYMENTS, &deployment("a", 1)).await;
     assert_eq!(made["spec"]["replicas"], 2);
     assert_eq!(made["metadata"]["labels"], json!({"by": "policy"}));
-    assert!(made["metadata"]["annotations"]["note"].as_str().unwrap().starts_with("made by "), "{made}");
+    assert!(
+        made["metadata"]["annotations"]["note"].as_str().unwrap().starts_with("made by "),
+        "{made}"
+    );
     assert_eq!(made["spec"]["template"]["spec"]["containers"][0]["image"], "i");
     cluster.handle.shutdown().await;
 }
@@ -183,7 +194,8 @@ async fn policies_and_their_bindings_live() {
         } else {
             json!({"reinvocationPolicy": "Never", "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{}"}}]})
         };
-        let bound = if kind.starts_with('V') { json!({"validationActions": ["Deny"]}) } else { json!({}) };
+        let bound =
+            if kind.starts_with('V') { json!({"validationActions": ["Deny"]}) } else { json!({}) };
         live(&cluster, &format!("{CONFIGS}/{plural}"), policy(kind, "p", ("", "pods"), spec)).await;
         let bindings = format!("{CONFIGS}/{}bindings", plural.replace("policies", "policy"));
         live(&cluster, &bindings, binding(kind, "p", bound)).await;
@@ -198,7 +210,8 @@ async fn live(cluster: &Cluster, path: &str, body: Value) {
     let own = format!("{path}/p");
     assert_eq!(cluster.get(&own).await.1["spec"], made["spec"]);
     assert_eq!(cluster.get(path).await.1["items"].as_array().unwrap().len(), 1);
-    let (code, mut object) = merge(cluster, &own, &json!({"metadata": {"annotations": {"patched": "yes"}}})).await;
+    let (code, mut object) =
+        merge(cluster, &own, &json!({"metadata": {"annotations": {"patched": "yes"}}})).await;
     assert_eq!((code, &object["metadata"]["annotations"]["patched"]), (200, &json!("yes")));
     object["metadata"]["annotations"]["updated"] = json!("yes");
     let (code, _, updated) = cluster.json("PUT", &own, &[], &object).await;

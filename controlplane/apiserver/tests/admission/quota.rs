@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Cluster, Value, common::Events, delete, json, make, map, merge, namespace, pod, refused};
+use super::{
+    Cluster, Value, common::Events, delete, json, make, map, merge, namespace, pod, refused,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long the controller may take to count again on a busy machine.
@@ -86,8 +88,19 @@ async fn quotas_follow_the_lives_of_objects() {
     let token = controllers(&cluster).await;
     let path = namespace(&cluster, "life", json!({})).await;
     let apps = "/apis/apps/v1/namespaces/life";
-    let names = ["configmaps", "secrets", "services", "replicationcontrollers", "count/replicasets.apps", "services.nodeports"];
-    let hard: Value = names.iter().map(|name| ((*name).to_owned(), json!("4"))).collect::<serde_json::Map<_, _>>().into();
+    let names = [
+        "configmaps",
+        "secrets",
+        "services",
+        "replicationcontrollers",
+        "count/replicasets.apps",
+        "services.nodeports",
+    ];
+    let hard: Value = names
+        .iter()
+        .map(|name| ((*name).to_owned(), json!("4")))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
     let own = format!("{path}/resourcequotas/q");
     make(&cluster, &format!("{path}/resourcequotas"), &quota("q", json!({"hard": hard}))).await;
     // The CA's copy is a ConfigMap of every namespace.
@@ -98,7 +111,12 @@ async fn quotas_follow_the_lives_of_objects() {
     let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     let objects = [
         (format!("{path}/configmaps"), map("x"), "configmaps", "2"),
-        (format!("{path}/secrets"), json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta}), "secrets", "1"),
+        (
+            format!("{path}/secrets"),
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta}),
+            "secrets",
+            "1",
+        ),
         (
             format!("{path}/replicationcontrollers"),
             json!({"apiVersion": "v1", "kind": "ReplicationController", "metadata": meta,
@@ -144,8 +162,10 @@ async fn quotas_follow_the_lives_of_pods() {
     let own = format!("{path}/resourcequotas/q");
     make(&cluster, &format!("{path}/resourcequotas"), &quota("q", json!({"hard": hard}))).await;
     let pods = format!("{path}/pods");
-    let resources = |cpu: &str, gpu: &str| json!({"resources": {"requests": {"cpu": cpu, "ephemeral-storage": "1Gi", "example.com/gpu": gpu},
-        "limits": {"memory": "256Mi", "example.com/gpu": gpu}}});
+    let resources = |cpu: &str, gpu: &str| {
+        json!({"resources": {"requests": {"cpu": cpu, "ephemeral-storage": "1Gi", "example.com/gpu": gpu},
+        "limits": {"memory": "256Mi", "example.com/gpu": gpu}}})
+    };
     make(&cluster, &pods, &pod("a", resources("600m", "2"))).await;
     let full = json!({"pods": "1", "requests.cpu": "600m", "limits.memory": "256Mi", "requests.ephemeral-storage": "1Gi", "requests.example.com/gpu": "2"});
     wait_used(&cluster, &own, full.clone()).await;
@@ -189,7 +209,8 @@ async fn quotas_with_scopes_count_their_pods_only() {
         ("ending", "Terminating"),
         ("staying", "NotTerminating"),
     ] {
-        make(&cluster, &quotas, &quota(name, json!({"hard": {"pods": "5"}, "scopes": [scope]}))).await;
+        make(&cluster, &quotas, &quota(name, json!({"hard": {"pods": "5"}, "scopes": [scope]})))
+            .await;
     }
     let pods = format!("{path}/pods");
     make(&cluster, &pods, &pod("idle", json!({}))).await;
@@ -197,7 +218,11 @@ async fn quotas_with_scopes_count_their_pods_only() {
     busy["spec"]["activeDeadlineSeconds"] = json!(3600);
     make(&cluster, &pods, &busy).await;
     for name in ["best", "not-best", "ending", "staying"] {
-        assert_eq!(used(&cluster, &format!("{quotas}/{name}")).await, json!({"pods": "1"}), "{name}");
+        assert_eq!(
+            used(&cluster, &format!("{quotas}/{name}")).await,
+            json!({"pods": "1"}),
+            "{name}"
+        );
     }
     cluster.handle.shutdown().await;
 }
@@ -211,11 +236,16 @@ async fn quotas_are_listed_changed_and_deleted() {
     let own = format!("{quotas}/q");
     make(&cluster, &quotas, &quota("q", json!({"hard": {"cpu": "1", "memory": "500Mi"}}))).await;
     wait_used(&cluster, &own, json!({"cpu": "0", "memory": "0"})).await;
-    let (code, changed) = merge(&cluster, &own, &json!({"spec": {"hard": {"cpu": "2", "memory": "1Gi"}}})).await;
+    let (code, changed) =
+        merge(&cluster, &own, &json!({"spec": {"hard": {"cpu": "2", "memory": "1Gi"}}})).await;
     assert_eq!((code, &changed["spec"]["hard"]["memory"]), (200, &json!("1Gi")));
     let status = json!({"status": {"hard": {"cpu": "7", "memory": "7Gi"}}});
     let (code, changed) = merge(&cluster, &format!("{own}/status"), &status).await;
-    assert_eq!((code, &changed["status"]["hard"]["cpu"]), (200, &json!("7")), "the status is its writer's");
+    assert_eq!(
+        (code, &changed["status"]["hard"]["cpu"]),
+        (200, &json!("7")),
+        "the status is its writer's"
+    );
     // The controller puts the status right.
     wait(&cluster, &own, |quota| quota["status"]["hard"] == quota["spec"]["hard"]).await;
     assert_eq!(cluster.get("/api/v1/resourcequotas").await.1["items"].as_array().unwrap().len(), 1);

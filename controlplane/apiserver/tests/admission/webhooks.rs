@@ -1,8 +1,9 @@
 //! Webhooks: what they see, change and refuse, and what becomes of their failures.
 
 use super::{
-    CONFIGS, Cluster, Value, delete, hook::{Hook, configure, denied, patched}, json, make, map,
-    merge, namespace, pod, refused,
+    CONFIGS, Cluster, Value, delete,
+    hook::{Hook, configure, denied, patched},
+    json, make, map, merge, namespace, pod, refused,
 };
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -21,7 +22,9 @@ fn answers(path: &str, request: &Value) -> Option<Value> {
         "init" => patched(json!([{"op": "add", "path": "/spec/initContainers", "value": [
             {"name": "added", "image": "webhook", "resources": {}}]}])),
         "prune" => patched(json!([{"op": "add", "path": "/data/unknown", "value": "x"}])),
-        "self" => patched(json!([{"op": "add", "path": "/metadata/labels/touched", "value": "yes"}])),
+        "self" => {
+            patched(json!([{"op": "add", "path": "/metadata/labels/touched", "value": "yes"}]))
+        }
         _ => Some(json!({"allowed": true})),
     }
 }
@@ -35,8 +38,7 @@ async fn webhooks_deny_config_maps_outside_exempt_namespaces() {
         json!({"matchExpressions": [{"key": "exempt", "operator": "DoesNotExist"}]});
     make(&cluster, MAPS, &map("before")).await;
     configure(&cluster, "Validating", "deny", json!([webhook])).await;
-    let message =
-        "admission webhook \"deny.example.com\" denied the request: this webhook denies all requests";
+    let message = "admission webhook \"deny.example.com\" denied the request: this webhook denies all requests";
     assert_eq!(refused(&cluster, MAPS, &map("a")).await, (403, message.to_owned()));
     let before = format!("{MAPS}/before");
     let (code, _) = merge(&cluster, &before, &json!({"data": {"b": "2"}})).await;
@@ -143,13 +145,18 @@ async fn webhooks_deny_attaching_to_pods() {
     let (_, request) = &seen[0];
     assert_eq!(request["kind"]["kind"], "PodAttachOptions");
     assert_eq!(request["object"]["container"], "c");
-    assert_eq!((&request["operation"], &request["subResource"]), (&json!("CONNECT"), &json!("attach")));
+    assert_eq!(
+        (&request["operation"], &request["subResource"]),
+        (&json!("CONNECT"), &json!("attach"))
+    );
     cluster.handle.shutdown().await;
 }
 
 fn definition() -> Value {
-    let schema = |title: &str| json!({"openAPIV3Schema": {"type": "object", "title": title, "properties": {
-        "data": {"type": "object", "properties": {"a": {"type": "string"}, "stage-1": {"type": "string"}}}}}});
+    let schema = |title: &str| {
+        json!({"openAPIV3Schema": {"type": "object", "title": title, "properties": {
+        "data": {"type": "object", "properties": {"a": {"type": "string"}, "stage-1": {"type": "string"}}}}}})
+    };
     json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "foos.e.com"}, "spec": {"group": "e.com", "scope": "Namespaced",
         "names": {"plural": "foos", "kind": "Foo", "singular": "foo", "listKind": "FooList"}, "versions": [
@@ -308,8 +315,12 @@ async fn webhook_resources_are_in_discovery() {
     let (_, group) = cluster.get("/apis/admissionregistration.k8s.io").await;
     assert_eq!(group["preferredVersion"]["version"], "v1");
     let (_, list) = cluster.get(CONFIGS).await;
-    let names: Vec<&str> =
-        list["resources"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
+    let names: Vec<&str> = list["resources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|one| one["name"].as_str())
+        .collect();
     for name in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
         assert!(names.contains(&name), "{names:?}");
     }

@@ -24,10 +24,7 @@ pub struct Condition {
 
 impl Condition {
     /// Reads a list of conditions with what compiles them.
-    pub fn all(
-        list: &Value,
-        compile: impl Fn(&str) -> Result<Arc<Program>, String>,
-    ) -> Vec<Self> {
+    pub fn all(list: &Value, compile: impl Fn(&str) -> Result<Arc<Program>, String>) -> Vec<Self> {
         let list = list.as_array().into_iter().flatten();
         list.map(|condition| {
             let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
@@ -81,7 +78,9 @@ mod tests {
             (vec!["object.b == 1", "object.a == 2"], Matching::No("object.a == 2".into())),
             (
                 vec!["object.b == 1", "true"],
-                Matching::Failed("expression 'object.b == 1' resulted in error: no such key: b".into()),
+                Matching::Failed(
+                    "expression 'object.b == 1' resulted in error: no such key: b".into(),
+                ),
             ),
         ] {
             let conditions = Condition::all(&list(&sources), compile);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{Kind, Scope};
+use api::{Kind, Scope, Status};
 use serde_json::Value;
 
 use super::rules::{self, Subject};
@@ -17,9 +17,28 @@ pub struct Matched {
     /// The row of the resource; the request's own unless another version of it matched.
     pub kind: Arc<Kind>,
     pub object_kind: ObjectKind,
+    /// The objects in these terms; null until [`Matched::look`].
+    pub object: Value,
+    pub old: Value,
 }
 
 impl Matched {
+    fn new(kind: Arc<Kind>, object_kind: ObjectKind) -> Self {
+        Self { kind, object_kind, object: Value::Null, old: Value::Null }
+    }
+
+    /// Takes in the request's objects as they are now.
+    pub async fn look(
+        &mut self,
+        request: &Request<'_>,
+        object: &Value,
+        old: &Value,
+    ) -> Result<(), Status> {
+        self.object = to_matched(request, self, object).await?;
+        self.old = to_matched(request, self, old).await?;
+        Ok(())
+    }
+
     /// Whether objects must be converted.
     #[must_use]
     pub fn is_other(&self, request: &Request<'_>) -> bool {
@@ -31,7 +50,7 @@ impl Matched {
 /// The request in its own terms.
 #[must_use]
 pub fn own(request: &Request<'_>) -> Matched {
-    Matched { kind: request.call.kind.clone(), object_kind: request.object_kind.clone() }
+    Matched::new(request.call.kind.clone(), request.object_kind.clone())
 }
 
 /// The first of `rules` that is about the request, also by an equivalent resource where the policy says so.
@@ -66,7 +85,7 @@ fn matched(request: &Request<'_>, other: Arc<Kind>) -> Matched {
     } else {
         request.object_kind.clone()
     };
-    Matched { kind: other, object_kind }
+    Matched::new(other, object_kind)
 }
 
 /// The other rows over the same stored collection.
@@ -83,7 +102,6 @@ fn others(request: &Request<'_>) -> Vec<Arc<Kind>> {
         .cloned()
         .collect()
 }
-
 
 fn subject_of<'a>(request: &'a Request<'_>, kind: &'a Kind) -> Subject<'a> {
     Subject {
@@ -105,16 +123,29 @@ pub fn excluded(request: &Request<'_>, rules: &Value, equivalent: bool) -> bool 
 }
 
 /// An object of the request in the terms of what matched.
-#[must_use]
-pub fn to_matched(request: &Request<'_>, matched: &Matched, object: &Value) -> Value {
+async fn to_matched(
+    request: &Request<'_>,
+    matched: &Matched,
+    object: &Value,
+) -> Result<Value, Status> {
     if is_scale(request) && !object.is_null() {
-        return crate::subresources::scale::scale_of(object);
+        return Ok(crate::subresources::scale::scale_of(object));
     }
     if object.is_null() || !matched.is_other(request) {
-        return object.clone();
+        return Ok(object.clone());
     }
-    let stored = crate::convert::to_stored(request.kind(), object.clone());
-    crate::convert::to_served(&matched.kind, &stored).into_owned()
+    convert(request, object.clone(), (request.kind(), &matched.kind)).await
+}
+
+/// An object between two versions of its resource.
+async fn convert(
+    request: &Request<'_>,
+    object: Value,
+    (from, to): (&Kind, &Kind),
+) -> Result<Value, Status> {
+    let _ = request;
+    let stored = crate::convert::to_stored(from, object);
+    Ok(crate::convert::to_served(to, &stored).into_owned())
 }
 
 /// A scale is written through its workload, which travels through the chain in its place.
@@ -123,21 +154,19 @@ fn is_scale(request: &Request<'_>) -> bool {
 }
 
 /// Back again. `before` is the request's object as it was.
-#[must_use]
-pub fn from_matched(
+pub async fn from_matched(
     request: &Request<'_>,
     matched: &Matched,
     object: Value,
     before: &Value,
-) -> Value {
+) -> Result<Value, Status> {
     if is_scale(request) {
         let mut scaled = before.clone();
         scaled["spec"]["replicas"] = object["spec"]["replicas"].clone();
-        return scaled;
+        return Ok(scaled);
     }
     if object.is_null() || !matched.is_other(request) {
-        return object;
+        return Ok(object);
     }
-    let stored = crate::convert::to_stored(&matched.kind, object);
-    crate::convert::to_served(request.kind(), &stored).into_owned()
+    convert(request, object, (&matched.kind, request.kind())).await
 }

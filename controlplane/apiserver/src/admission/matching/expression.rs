@@ -14,7 +14,7 @@ use expressions::{
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::equivalent::{Matched, to_matched};
+use super::equivalent::Matched;
 use crate::admission::request::Request;
 
 /// Compiled programs that are kept; all go when there are more.
@@ -126,15 +126,10 @@ pub fn request_fields(request: &Request<'_>, matched: &Matched) -> Value {
 
 /// The variables of one evaluation: objects in the terms of what matched.
 #[must_use]
-pub fn variables(
-    request: &Request<'_>,
-    matched: &Matched,
-    object: &Value,
-    old: &Value,
-) -> Variables {
+pub fn variables(request: &Request<'_>, matched: &Matched) -> Variables {
     let mut variables = Variables::new();
-    for (name, object) in [("object", object), ("oldObject", old)] {
-        variables.set(name, &to_matched(request, matched, object));
+    for (name, object) in [("object", &matched.object), ("oldObject", &matched.old)] {
+        variables.set(name, object);
     }
     variables.set("request", &request_fields(request, matched));
     let access = Arc::new(Access {

@@ -97,6 +97,9 @@ mod tests {
         let mut named = rule(&["*"], &["pods"], "*");
         named["resourceNames"] = json!(["b"]);
         assert!(!matches(&named, &pod));
-        assert!(!matches(&json!({"apiGroups": ["apps"], "operations": ["*"], "apiVersions": ["*"], "resources": ["*"]}), &pod));
+        assert!(!matches(
+            &json!({"apiGroups": ["apps"], "operations": ["*"], "apiVersions": ["*"], "resources": ["*"]}),
+            &pod
+        ));
     }
 }

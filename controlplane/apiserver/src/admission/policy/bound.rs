@@ -129,15 +129,10 @@ fn with_params(
     }
 }
 
-/// What the expressions of a bound policy see.
+/// What the expressions of a bound policy see, once it has looked at the objects.
 #[must_use]
-pub fn variables(
-    request: &Request<'_>,
-    bound: &Bound,
-    compiled: &Compiled,
-    (object, old): (&Value, &Value),
-) -> Variables {
-    let mut variables = expression::variables(request, &bound.matched, object, old);
+pub fn variables(request: &Request<'_>, bound: &Bound, compiled: &Compiled) -> Variables {
+    let mut variables = expression::variables(request, &bound.matched);
     variables.set("namespaceObject", &namespace_object(request));
     if let Some(params) = &bound.params {
         variables.set("params", params);

@@ -140,7 +140,9 @@ mod tests {
             ),
             (
                 json!({"auditAnnotations": [{"key": "a", "valueExpression": "1"}]}),
-                vec!["spec.auditAnnotations[0].valueExpression: must evaluate to one of [string null_type]"],
+                vec![
+                    "spec.auditAnnotations[0].valueExpression: must evaluate to one of [string null_type]",
+                ],
             ),
         ] {
             assert_eq!(complaints(spec.clone()), expect, "{spec}");

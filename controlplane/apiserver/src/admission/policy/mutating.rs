@@ -10,7 +10,7 @@ use super::{
     compiled::{Compiled, Mutation},
 };
 use crate::admission::{
-    matching::equivalent::{from_matched, to_matched},
+    matching::equivalent::from_matched,
     reinvocation::Session,
     request::{Operation, Request},
     settle::settle,
@@ -19,7 +19,7 @@ use crate::admission::{
 const SORT: Sort =
     Sort { policies: "mutatingadmissionpolicies", bindings: "mutatingadmissionpolicybindings" };
 
-pub fn admit(
+pub async fn admit(
     request: &Request<'_>,
     object: &mut Value,
     old: &Value,
@@ -31,7 +31,7 @@ pub fn admit(
     }
     for found in bound::all(request, &SORT, object, old)? {
         match found {
-            Ok(bound) => admit_one(request, &bound, object, old, session)?,
+            Ok(bound) => admit_one(request, bound, object, old, session).await?,
             Err(wrong) if ignores_failures(&wrong.policy) => {}
             Err(wrong) => {
                 let why = format!("failed to configure binding: {}", wrong.why);
@@ -42,9 +42,9 @@ pub fn admit(
     Ok(())
 }
 
-fn admit_one(
+async fn admit_one(
     request: &Request<'_>,
-    bound: &Bound,
+    mut bound: Bound,
     object: &mut Value,
     old: &Value,
     session: &mut Session,
@@ -55,15 +55,16 @@ fn admit_one(
     if !session.is_due(&id) {
         return Ok(());
     }
+    bound.matched.look(request, object, old).await?;
     let compiled = request.call.app.admission.policies.get(&bound.policy);
     let mut budget = Budget::default();
     let holds = {
-        let variables = bound::variables(request, bound, &compiled, (&*object, old));
+        let variables = bound::variables(request, &bound, &compiled);
         bound::conditions_hold(&compiled, &variables, &mut budget)
     };
     let mutated = match holds {
         Ok(false) => return Ok(()),
-        Ok(true) => mutate_all(request, bound, &compiled, (&*object, old), &mut budget),
+        Ok(true) => mutate_all(request, &mut bound, &compiled, (&*object, old), &mut budget).await,
         Err(why) => Err(why),
     };
     match mutated {
@@ -80,26 +81,29 @@ fn admit_one(
 }
 
 /// The object after all mutations of a policy; each sees what the one before it made.
-fn mutate_all(
+async fn mutate_all(
     request: &Request<'_>,
-    bound: &Bound,
+    bound: &mut Bound,
     compiled: &Compiled,
     (object, old): (&Value, &Value),
     budget: &mut Budget,
 ) -> Result<Value, String> {
     let mut current = object.clone();
     for mutation in &compiled.mutations {
-        let before = to_matched(request, &bound.matched, &current);
-        let result = evaluate(request, bound, compiled, mutation, (&current, old), budget)?;
+        let looked = bound.matched.look(request, &current, old).await;
+        looked.map_err(|status| status.message)?;
+        let before = &bound.matched.object;
+        let result = evaluate(request, bound, compiled, mutation, budget)?;
         let patched = if mutation.is_json_patch {
-            patch::json_patch(&before, &result).map_err(|status| {
+            patch::json_patch(before, &result).map_err(|status| {
                 let cause = status.causes.first().map(|cause| cause.message.clone());
                 format!("JSON Patch: {}", cause.unwrap_or(status.message))
             })?
         } else {
-            apply_configuration::apply(request, &bound.matched, &before, &result)?
+            apply_configuration::apply(request, &bound.matched, before, &result)?
         };
-        let mut patched = from_matched(request, &bound.matched, patched, &current);
+        let patched = from_matched(request, &bound.matched, patched, &current).await;
+        let mut patched = patched.map_err(|status| status.message)?;
         settle(request, &mut patched).map_err(|status| status.message)?;
         current = patched;
     }
@@ -111,13 +115,12 @@ fn evaluate(
     bound: &Bound,
     compiled: &Compiled,
     mutation: &Mutation,
-    objects: (&Value, &Value),
     budget: &mut Budget,
 ) -> Result<Value, String> {
     let source = &mutation.source;
     let failed = |error: &str| format!("expression '{source}' resulted in error: {error}");
     let program = mutation.program.as_ref().map_err(|error| failed(error))?;
-    let variables = bound::variables(request, bound, compiled, objects);
+    let variables = bound::variables(request, bound, compiled);
     let value = program.evaluate(&variables, budget).map_err(|error| failed(&error.to_string()))?;
     Ok(value.to_json())
 }

@@ -27,9 +27,7 @@ pub fn of(request: &Request<'_>, policy: &Value, binding: &Value) -> Result<Para
     }
     let found = find(request, kind, reference)?;
     if found.is_empty() && reference["parameterNotFoundAction"] != "Allow" {
-        return Err(
-            "no params found for policy binding with `Deny` parameterNotFoundAction".into()
-        );
+        return Err("no params found for policy binding with `Deny` parameterNotFoundAction".into());
     }
     Ok(Params::Each(found))
 }

@@ -56,8 +56,10 @@ fn named<'a>(policy: &Value, kinds: &'a [Arc<Kind>]) -> Vec<&'a Arc<Kind>> {
 /// The type of a message of the schema table.
 fn of_message(name: &str, depth: usize) -> Type {
     let Some(message) = schema::message(name).filter(|_| depth > 0) else { return Type::Dyn };
-    let mut fields: BTreeMap<String, Type> =
-        message.json_fields().map(|field| (field.name.to_owned(), of_field(field, depth - 1))).collect();
+    let mut fields: BTreeMap<String, Type> = message
+        .json_fields()
+        .map(|field| (field.name.to_owned(), of_field(field, depth - 1)))
+        .collect();
     if message.is_kind {
         fields.insert("apiVersion".into(), Type::String);
         fields.insert("kind".into(), Type::String);

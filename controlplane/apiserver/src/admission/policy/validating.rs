@@ -11,10 +11,8 @@ use super::{
 };
 use crate::admission::request::Request;
 
-const SORT: Sort = Sort {
-    policies: "validatingadmissionpolicies",
-    bindings: "validatingadmissionpolicybindings",
-};
+const SORT: Sort =
+    Sort { policies: "validatingadmissionpolicies", bindings: "validatingadmissionpolicybindings" };
 /// The longest message that an expression may make, in bytes.
 const MESSAGE_BYTES_MAX: usize = 5 << 10;
 /// Longest value of an audit annotation, in bytes.
@@ -40,15 +38,16 @@ struct Outcome {
     audited: Vec<Value>,
 }
 
-pub fn validate(request: &Request<'_>, object: &Value, old: &Value) -> Result<(), Status> {
+pub async fn validate(request: &Request<'_>, object: &Value, old: &Value) -> Result<(), Status> {
     if bound::is_exempt(request) {
         return Ok(());
     }
     let mut outcome = Outcome::default();
     for found in bound::all(request, &SORT, object, old)? {
         match found {
-            Ok(bound) => {
-                let failures = judge(request, &bound, (object, old));
+            Ok(mut bound) => {
+                bound.matched.look(request, object, old).await?;
+                let failures = judge(request, &bound);
                 act(request, &bound.binding, failures, &mut outcome);
             }
             Err(wrong) if ignores_failures(&wrong.policy) => {}
@@ -71,9 +70,9 @@ pub fn validate(request: &Request<'_>, object: &Value, old: &Value) -> Result<()
 }
 
 /// What one bound policy finds wrong.
-fn judge(request: &Request<'_>, bound: &Bound, objects: (&Value, &Value)) -> Vec<Failure> {
+fn judge(request: &Request<'_>, bound: &Bound) -> Vec<Failure> {
     let compiled = request.call.app.admission.policies.get(&bound.policy);
-    let variables = bound::variables(request, bound, &compiled, objects);
+    let variables = bound::variables(request, bound, &compiled);
     let mut budget = Budget::default();
     let failure = |index: usize, message: String, reason: &str| Failure {
         policy: meta::name(&bound.policy).to_owned(),

@@ -29,7 +29,9 @@ fn check_param_ref(reference: &Value, problems: &mut Problems) {
     let name = text(reference, "name");
     let selector = reference["selector"].is_object();
     match (name.is_empty(), selector) {
-        (true, false) => problems.required("spec.paramRef", "one of name or selector must be specified"),
+        (true, false) => {
+            problems.required("spec.paramRef", "one of name or selector must be specified")
+        }
         (false, true) => {
             let detail = "name and selector are mutually exclusive";
             problems.forbidden("spec.paramRef.name", detail);

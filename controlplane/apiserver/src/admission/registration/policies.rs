@@ -80,9 +80,7 @@ fn is_identifier(name: &str) -> bool {
     let mut characters = name.chars();
     let first = characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     let reserved = ["true", "false", "null", "in"];
-    first
-        && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && !reserved.contains(&name)
+    first && characters.all(|c| c.is_ascii_alphanumeric() || c == '_') && !reserved.contains(&name)
 }
 
 fn require_expression(owner: &Value, field: &str, path: &str, problems: &mut Problems) {

@@ -115,9 +115,12 @@ fn check_resources(rule: &Value, path: &str, problems: &mut Problems) {
             );
             problems.invalid_text(&own, resource, &detail);
         }
-        if parent == "*" && !sub.is_empty() && resources.iter().any(|one| is_other_parent(one, sub, resource))
+        if parent == "*"
+            && !sub.is_empty()
+            && resources.iter().any(|one| is_other_parent(one, sub, resource))
         {
-            let detail = format!("if '*/{sub}' is present, must not specify {sub} of other resources");
+            let detail =
+                format!("if '*/{sub}' is present, must not specify {sub} of other resources");
             problems.invalid_text(&own, resource, &detail);
         }
     }

@@ -9,7 +9,9 @@ fn found(check: impl Fn(&mut Problems)) -> Vec<String> {
     check(&mut problems);
     let causes = problems.into_causes().into_iter();
     causes
-        .map(|cause| format!("{}: {}", cause.field, cause.message.lines().next().unwrap_or_default()))
+        .map(|cause| {
+            format!("{}: {}", cause.field, cause.message.lines().next().unwrap_or_default())
+        })
         .collect()
 }
 
@@ -30,21 +32,71 @@ fn webhook(path: &str, value: Value) -> Value {
 fn webhook_configurations_are_checked_in_upstreams_words() {
     for (path, value, expect) in [
         ("", Value::Null, vec![]),
-        ("/name", json!("a.b"), vec!["webhooks[0].name: Invalid value: \"a.b\": should be a domain with at least three segments separated by dots"]),
-        ("/timeoutSeconds", json!(31), vec!["webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds"]),
-        ("/sideEffects", json!("Some"), vec!["webhooks[0].sideEffects: Unsupported value: \"Some\": supported values: \"None\", \"NoneOnDryRun\""]),
-        ("/admissionReviewVersions", json!(["v2"]), vec!["webhooks[0].admissionReviewVersions: Invalid value: [\"v2\"]: must include at least one of v1, v1beta1"]),
-        ("/clientConfig", json!({}), vec!["webhooks[0].clientConfig: Required value: exactly one of url or service is required"]),
-        ("/clientConfig/url", json!("http://x/y"), vec!["webhooks[0].clientConfig.url: Invalid value: \"http://x/y\": 'https' is the only allowed URL scheme; desired format: https://host[/path]"]),
-        ("/clientConfig", json!({"service": {"name": "s", "namespace": "n", "path": "x"}}), vec!["webhooks[0].clientConfig.service.path: Invalid value: \"x\": must start with a '/'"]),
-        ("/rules", json!([{"operations": ["*", "CREATE"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*", "pods"]}]), vec![
-            "webhooks[0].rules[0].operations: Invalid value: [\"*\",\"CREATE\"]: if '*' is present, must not specify other operations",
-            "webhooks[0].rules[0].resources: Invalid value: [\"*/*\",\"pods\"]: if '*/*' is present, must not specify other resources",
-        ]),
-        ("/matchConditions", json!([{"name": "a", "expression": "true"}, {"name": "a", "expression": "1"}]), vec![
-            "webhooks[0].matchConditions[1].name: Duplicate value: \"a\"",
-            "webhooks[0].matchConditions[1].expression: Invalid value: \"1\": must evaluate to bool",
-        ]),
+        (
+            "/name",
+            json!("a.b"),
+            vec![
+                "webhooks[0].name: Invalid value: \"a.b\": should be a domain with at least three segments separated by dots",
+            ],
+        ),
+        (
+            "/timeoutSeconds",
+            json!(31),
+            vec![
+                "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds",
+            ],
+        ),
+        (
+            "/sideEffects",
+            json!("Some"),
+            vec![
+                "webhooks[0].sideEffects: Unsupported value: \"Some\": supported values: \"None\", \"NoneOnDryRun\"",
+            ],
+        ),
+        (
+            "/admissionReviewVersions",
+            json!(["v2"]),
+            vec![
+                "webhooks[0].admissionReviewVersions: Invalid value: [\"v2\"]: must include at least one of v1, v1beta1",
+            ],
+        ),
+        (
+            "/clientConfig",
+            json!({}),
+            vec![
+                "webhooks[0].clientConfig: Required value: exactly one of url or service is required",
+            ],
+        ),
+        (
+            "/clientConfig/url",
+            json!("http://x/y"),
+            vec![
+                "webhooks[0].clientConfig.url: Invalid value: \"http://x/y\": 'https' is the only allowed URL scheme; desired format: https://host[/path]",
+            ],
+        ),
+        (
+            "/clientConfig",
+            json!({"service": {"name": "s", "namespace": "n", "path": "x"}}),
+            vec![
+                "webhooks[0].clientConfig.service.path: Invalid value: \"x\": must start with a '/'",
+            ],
+        ),
+        (
+            "/rules",
+            json!([{"operations": ["*", "CREATE"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*", "pods"]}]),
+            vec![
+                "webhooks[0].rules[0].operations: Invalid value: [\"*\",\"CREATE\"]: if '*' is present, must not specify other operations",
+                "webhooks[0].rules[0].resources: Invalid value: [\"*/*\",\"pods\"]: if '*/*' is present, must not specify other resources",
+            ],
+        ),
+        (
+            "/matchConditions",
+            json!([{"name": "a", "expression": "true"}, {"name": "a", "expression": "1"}]),
+            vec![
+                "webhooks[0].matchConditions[1].name: Duplicate value: \"a\"",
+                "webhooks[0].matchConditions[1].expression: Invalid value: \"1\": must evaluate to bool",
+            ],
+        ),
     ] {
         let object = webhook(path, value);
         let got = found(|problems| webhooks::validate(&object, &Value::Null, problems));
@@ -64,7 +116,9 @@ fn policies_are_checked_in_upstreams_words() {
         (json!({"matchConstraints": rules, "validations": [{"expression": "true"}]}), vec![]),
         (
             json!({"matchConstraints": rules}),
-            vec!["spec.validations: Required value: validations or auditAnnotations must be non-empty in a ValidatingAdmissionPolicy"],
+            vec![
+                "spec.validations: Required value: validations or auditAnnotations must be non-empty in a ValidatingAdmissionPolicy",
+            ],
         ),
         (
             json!({"validations": [{"expression": "true", "reason": "X"}]}),
@@ -103,7 +157,9 @@ fn bindings_are_checked_in_upstreams_words() {
         (json!({"policyName": "p", "validationActions": ["Deny", "Audit"]}), vec![]),
         (
             json!({"policyName": "p", "validationActions": ["Deny", "Warn"]}),
-            vec!["spec.validationActions: Invalid value: [\"Deny\",\"Warn\"]: must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)"],
+            vec![
+                "spec.validationActions: Invalid value: [\"Deny\",\"Warn\"]: must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)",
+            ],
         ),
         (
             json!({"policyName": "p", "validationActions": ["Deny"], "paramRef": {"parameterNotFoundAction": "Deny"}}),

@@ -58,7 +58,11 @@ fn check_name(webhook: &Value, path: &str, problems: &mut Problems) {
     }
     problems.check_text(path, name, names::dns1123_subdomain(name));
     if name.split('.').count() < 3 {
-        problems.invalid_text(path, name, "should be a domain with at least three segments separated by dots");
+        problems.invalid_text(
+            path,
+            name,
+            "should be a domain with at least three segments separated by dots",
+        );
     }
 }
 

@@ -30,22 +30,16 @@ pub enum Failure {
 }
 
 /// Asks a webhook about a request.
-pub async fn ask(
-    request: &Request<'_>,
-    hook: &Hook,
-    matched: &Matched,
-    objects: (&Value, &Value),
-) -> Result<Answer, Failure> {
+pub async fn ask(request: &Request<'_>, hook: &Hook, matched: &Matched) -> Result<Answer, Failure> {
     if request.dry_run && !hook.has_no_side_effects() {
         let message = format!("admission webhook {:?} does not support dry run", hook.name());
         return Err(Failure::Refused(errors::bad_request(message)));
     }
     let uid = uuid::Uuid::new_v4().to_string();
-    let question = review::question(request, matched, objects, &uid);
+    let question = review::question(request, matched, &uid);
     let body = post(request, hook, &question).await.map_err(|why| failed(hook, &why))?;
-    let answer = review::answer(&body, &uid).map_err(|why| {
-        failed(hook, &format!("received invalid webhook response: {why}"))
-    })?;
+    let answer = review::answer(&body, &uid)
+        .map_err(|why| failed(hook, &format!("received invalid webhook response: {why}")))?;
     for warning in &answer.warnings {
         request.warn(warning.as_str());
     }

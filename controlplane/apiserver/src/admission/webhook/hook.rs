@@ -72,7 +72,7 @@ pub fn is_exempt(request: &Request<'_>) -> bool {
 }
 
 /// In whose terms a webhook is to be called about a request; `None` when it is not.
-pub fn matched(
+pub async fn matched(
     request: &Request<'_>,
     hook: &Hook,
     object: &Value,
@@ -85,22 +85,17 @@ pub fn matched(
         return Ok(None);
     }
     let equivalent = webhook["matchPolicy"] != "Exact";
-    let Some(matched) = equivalent::find(request, &webhook["rules"], equivalent) else {
+    let Some(mut matched) = equivalent::find(request, &webhook["rules"], equivalent) else {
         return Ok(None);
     };
-    if condition_holds(request, hook, &matched, object, old)? {
+    matched.look(request, object, old).await?;
+    if condition_holds(request, hook, &matched)? {
         return Ok(Some(matched));
     }
     Ok(None)
 }
 
-fn condition_holds(
-    request: &Request<'_>,
-    hook: &Hook,
-    matched: &Matched,
-    object: &Value,
-    old: &Value,
-) -> Result<bool, Status> {
+fn condition_holds(request: &Request<'_>, hook: &Hook, matched: &Matched) -> Result<bool, Status> {
     let list = &hook.webhook["matchConditions"];
     if list.as_array().is_none_or(Vec::is_empty) {
         return Ok(true);
@@ -109,7 +104,7 @@ fn condition_holds(
     let conditions = Condition::all(list, |source| {
         programs.condition(source).map_err(|error| error.to_string())
     });
-    let variables = expression::variables(request, matched, object, old);
+    let variables = expression::variables(request, matched);
     match conditions::evaluate(&conditions, &variables, &mut Budget::default()) {
         Matching::Yes => Ok(true),
         Matching::No(_) => Ok(false),
@@ -117,6 +112,6 @@ fn condition_holds(
             tracing::warn!(webhook = hook.name(), error, "match conditions failed, failing open");
             Ok(false)
         }
-        Matching::Failed(error) => Err(request.refuse(object, &error)),
+        Matching::Failed(error) => Err(request.refuse(&matched.object, &error)),
     }
 }

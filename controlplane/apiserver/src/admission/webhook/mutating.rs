@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     admission::{
-        matching::equivalent::{Matched, from_matched, to_matched},
+        matching::equivalent::{Matched, from_matched},
         reinvocation::Session,
         request::{Operation, Request},
         settle::settle,
@@ -34,8 +34,8 @@ pub async fn admit(
         if !session.is_due(&id) {
             continue;
         }
-        let Some(matched) = hook::matched(request, &hook, object, old)? else { continue };
-        let changed = ask(request, &hook, &matched, object, old).await?;
+        let Some(matched) = hook::matched(request, &hook, object, old).await? else { continue };
+        let changed = ask(request, &hook, &matched, object).await?;
         session.invoked(id, changed, hook.is_reinvoked());
     }
     Ok(())
@@ -47,9 +47,8 @@ async fn ask(
     hook: &Hook,
     matched: &Matched,
     object: &mut Value,
-    old: &Value,
 ) -> Result<bool, Status> {
-    let answer = match call::ask(request, hook, matched, (&*object, old)).await {
+    let answer = match call::ask(request, hook, matched).await {
         Ok(answer) => answer,
         Err(Failure::Call(status)) if hook.ignores_failures() => {
             tracing::warn!(webhook = hook.name(), %status, "failed calling webhook, failing open");
@@ -60,10 +59,10 @@ async fn ask(
     if !answer.allowed {
         return Err(review::denial(hook.name(), &answer.result));
     }
-    apply(request, hook, matched, object, answer)
+    apply(request, hook, matched, object, answer).await
 }
 
-fn apply(
+async fn apply(
     request: &Request<'_>,
     hook: &Hook,
     matched: &Matched,
@@ -80,12 +79,11 @@ fn apply(
             hook.name()
         )));
     }
-    let before = to_matched(request, matched, object);
-    let patched = patch::json_patch(&before, &operations).map_err(|status| {
+    let patched = patch::json_patch(&matched.object, &operations).map_err(|status| {
         let detail = status.causes.first().map_or(status.message.clone(), |c| c.message.clone());
         errors::internal(detail)
     })?;
-    let mut patched = from_matched(request, matched, patched, object);
+    let mut patched = from_matched(request, matched, patched, object).await?;
     settle(request, &mut patched)?;
     let changed = patched != *object;
     *object = patched;

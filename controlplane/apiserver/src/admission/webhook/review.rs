@@ -5,7 +5,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
 use crate::admission::{
-    matching::{equivalent::{Matched, to_matched}, expression::request_fields},
+    matching::{equivalent::Matched, expression::request_fields},
     request::Request,
 };
 
@@ -13,19 +13,14 @@ const API_VERSION: &str = "admission.k8s.io/v1";
 
 /// The question about a request.
 #[must_use]
-pub fn question(
-    request: &Request<'_>,
-    matched: &Matched,
-    (object, old): (&Value, &Value),
-    uid: &str,
-) -> Value {
+pub fn question(request: &Request<'_>, matched: &Matched, uid: &str) -> Value {
     let mut fields = Map::new();
     fields.insert("uid".into(), json!(uid));
     if let Value::Object(shared) = request_fields(request, matched) {
         fields.extend(shared);
     }
-    for (field, object) in [("object", object), ("oldObject", old)] {
-        fields.insert(field.into(), to_matched(request, matched, object));
+    for (field, object) in [("object", &matched.object), ("oldObject", &matched.old)] {
+        fields.insert(field.into(), object.clone());
     }
     fields.entry("options").or_insert(Value::Null);
     json!({"kind": "AdmissionReview", "apiVersion": API_VERSION, "request": fields})
@@ -78,12 +73,8 @@ fn patch(response: &Value) -> Result<Option<Value>, String> {
     let kind = response["patchType"].as_str();
     match (patch, kind) {
         (None, None) => Ok(None),
-        (Some(_), None) => {
-            Err("webhook returned response.patch but not response.patchType".into())
-        }
-        (None, Some(_)) => {
-            Err("webhook returned response.patchType but not response.patch".into())
-        }
+        (Some(_), None) => Err("webhook returned response.patch but not response.patchType".into()),
+        (None, Some(_)) => Err("webhook returned response.patchType but not response.patch".into()),
         (Some(patch), Some("JSONPatch")) => {
             let bytes = BASE64_STANDARD
                 .decode(patch)
@@ -162,7 +153,9 @@ mod tests {
             ),
             (
                 json!({"uid": "u", "patch": patch, "patchType": "Merge"}),
-                Err("webhook returned invalid response.patchType of \"Merge\", it must be \"JSONPatch\""),
+                Err(
+                    "webhook returned invalid response.patchType of \"Merge\", it must be \"JSONPatch\"",
+                ),
             ),
             (Value::Null, Err("webhook response is absent")),
         ] {
@@ -185,12 +178,18 @@ mod tests {
                 403,
                 "admission webhook \"w\" denied the request: why",
             ),
-            (json!({"message": "no", "code": 200}), 400, "admission webhook \"w\" denied the request: no"),
+            (
+                json!({"message": "no", "code": 200}),
+                400,
+                "admission webhook \"w\" denied the request: no",
+            ),
         ] {
             let status = denial("w", &result);
             assert_eq!((status.code(), status.message.as_str()), (code, message));
         }
-        let shown = denial("w", &json!({"message": "m", "details": {"causes": [{"message": "c"}]}})).to_json();
+        let shown =
+            denial("w", &json!({"message": "m", "details": {"causes": [{"message": "c"}]}}))
+                .to_json();
         assert_eq!(shown["details"]["causes"][0]["message"], "c");
         assert!(shown.get("reason").is_none());
     }

@@ -19,22 +19,17 @@ pub async fn validate(request: &Request<'_>, object: &Value, old: &Value) -> Res
     }
     let mut asked = Vec::new();
     for hook in hook::all(request, CONFIGURATIONS) {
-        if let Some(matched) = hook::matched(request, &hook, object, old)? {
+        if let Some(matched) = hook::matched(request, &hook, object, old).await? {
             asked.push((hook, matched));
         }
     }
-    let answers = asked.iter().map(|(hook, matched)| ask(request, hook, matched, (object, old)));
+    let answers = asked.iter().map(|(hook, matched)| ask(request, hook, matched));
     // The first refusal in the order of configurations, so that the answer does not depend on who is fast.
     join_all(answers).await.into_iter().collect()
 }
 
-async fn ask(
-    request: &Request<'_>,
-    hook: &Hook,
-    matched: &Matched,
-    objects: (&Value, &Value),
-) -> Result<(), Status> {
-    match call::ask(request, hook, matched, objects).await {
+async fn ask(request: &Request<'_>, hook: &Hook, matched: &Matched) -> Result<(), Status> {
+    match call::ask(request, hook, matched).await {
         Ok(answer) if answer.allowed => Ok(()),
         Ok(answer) => Err(review::denial(hook.name(), &answer.result)),
         Err(Failure::Call(status)) if hook.ignores_failures() => {
