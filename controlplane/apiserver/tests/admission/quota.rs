@@ -254,3 +254,35 @@ async fn quotas_are_listed_changed_and_deleted() {
     token.cancel();
     cluster.handle.shutdown().await;
 }
+
+#[tokio::test]
+async fn quota_status_is_written_by_status_requests_and_put_right() {
+    let cluster = Cluster::start().await;
+    let path = namespace(&cluster, "status", json!({})).await;
+    let quotas = format!("{path}/resourcequotas");
+    let own = format!("{quotas}/q");
+    make(&cluster, &quotas, &quota("q", json!({"hard": {"cpu": "500m", "memory": "500Mi"}}))).await;
+    let status = json!({"status": {"hard": {"cpu": "1", "memory": "1Gi"}, "used": {"cpu": "0"}}});
+    let (code, patched) = merge(&cluster, &format!("{own}/status"), &status).await;
+    assert_eq!((code, &patched["status"]), (200, &status["status"]));
+    assert_eq!(patched["spec"]["hard"]["cpu"], "500m", "the spec is not the status's to change");
+    let mut put = patched.clone();
+    put["status"]["hard"]["cpu"] = json!("2");
+    put["spec"]["hard"]["cpu"] = json!("9");
+    let (code, _, updated) = cluster.json("PUT", &format!("{own}/status"), &[], &put).await;
+    assert_eq!((code, &updated["status"]["hard"]["cpu"]), (200, &json!("2")));
+    assert_eq!(updated["spec"], patched["spec"]);
+    let (code, read) = cluster.get(&format!("{own}/status")).await;
+    assert_eq!((code, &read["status"]), (200, &updated["status"]));
+    // Nothing has put it right so far; the controller does.
+    let token = controllers(&cluster).await;
+    wait(&cluster, &own, |quota| {
+        quota["status"]
+            == json!({"hard": quota["spec"]["hard"], "used": {"cpu": "0", "memory": "0"}})
+    })
+    .await;
+    token.cancel();
+    assert_eq!(delete(&cluster, &format!("{quotas}?fieldSelector=metadata.name%3Dq")).await.0, 200);
+    assert_eq!(cluster.get(&own).await.0, 404);
+    cluster.handle.shutdown().await;
+}

@@ -11,6 +11,15 @@ const CORE_MAPS: (&str, &str, &str) = ("", "v1", "configmaps");
 
 fn answers(path: &str, request: &Value) -> Option<Value> {
     match path {
+        "content" => {
+            let object = request["object"].to_string();
+            let unwanted = object.contains("offensive");
+            if unwanted {
+                denied("the content is offensive")
+            } else {
+                Some(json!({"allowed": true}))
+            }
+        }
         "deny" => denied("this webhook denies all requests"),
         "hang" => None,
         "allow" => Some(json!({"allowed": true, "warnings": ["be careful"]})),
@@ -183,11 +192,10 @@ async fn webhooks_mutate_and_deny_custom_resources() {
     let foo = |name: &str| json!({"apiVersion": "e.com/v2", "kind": "Foo", "metadata": {"name": name}, "data": {"a": "1"}});
     // The rule is about v1, the request about v2: the webhook sees v1.
     let one = hook.webhook("one", &["CREATE"], ("e.com", "v1", "foos"));
-    let prune = hook.webhook("prune", &["CREATE"], ("e.com", "*", "foos"));
-    configure(&cluster, "Mutating", "change", json!([one, prune])).await;
+    configure(&cluster, "Mutating", "change", json!([one])).await;
     let made = make(&cluster, foos, &foo("a")).await;
     assert_eq!(made["apiVersion"], "e.com/v2");
-    assert_eq!(made["data"], json!({"a": "1", "stage-1": "yes"}), "unknown fields are pruned");
+    assert_eq!(made["data"], json!({"a": "1", "stage-1": "yes"}));
     let seen = hook.seen.lock().clone();
     assert_eq!(seen[0].1["object"]["apiVersion"], "e.com/v1");
     assert_eq!(seen[0].1["requestResource"]["version"], "v2");
@@ -324,5 +332,91 @@ async fn webhook_resources_are_in_discovery() {
     for name in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
         assert!(names.contains(&name), "{names:?}");
     }
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn webhooks_deny_pods_and_config_maps_by_content_and_spare_marked_namespaces() {
+    let cluster = Cluster::start().await;
+    let path = namespace(&cluster, "judged", json!({})).await;
+    let hook = Hook::start(&cluster, answers).await;
+    let spare = json!({"matchExpressions": [{"key": "skip", "operator": "DoesNotExist"}]});
+    let mut webhooks = Vec::new();
+    for (name, resource) in [("content", "pods"), ("content", "configmaps"), ("hang", "pods")] {
+        let mut webhook = hook.webhook(name, &["CREATE", "UPDATE"], ("", "v1", resource));
+        webhook["name"] = json!(format!("{name}.{resource}.example.com"));
+        webhook["namespaceSelector"] = spare.clone();
+        if name == "hang" {
+            webhook["timeoutSeconds"] = json!(1);
+            webhook["matchConditions"] =
+                json!([{"name": "slow", "expression": "object.metadata.name == 'slow'"}]);
+        }
+        webhooks.push(webhook);
+    }
+    configure(&cluster, "Validating", "judge", Value::Array(webhooks)).await;
+    let pods = format!("{path}/pods");
+    let mut bad = pod("bad", json!({}));
+    bad["metadata"]["labels"] = json!({"word": "offensive"});
+    let (code, message) = refused(&cluster, &pods, &bad).await;
+    assert_eq!(code, 403);
+    assert!(message.ends_with("denied the request: the content is offensive"), "{message}");
+    let (_, message) = refused(&cluster, &pods, &pod("slow", json!({}))).await;
+    assert!(message.ends_with("context deadline exceeded"), "{message}");
+    make(&cluster, &pods, &pod("good", json!({}))).await;
+    let maps = format!("{path}/configmaps");
+    let mut bad = map("bad");
+    bad["data"]["word"] = json!("offensive");
+    assert_eq!(refused(&cluster, &maps, &bad).await.0, 403);
+    let good = make(&cluster, &maps, &map("good")).await;
+    // Neither a PUT nor a patch makes it what it may not be.
+    let own = format!("{maps}/good");
+    let mut changed = good.clone();
+    changed["data"] = json!({"word": "offensive"});
+    assert_eq!(cluster.json("PUT", &own, &[], &changed).await.0, 403);
+    assert_eq!(merge(&cluster, &own, &json!({"data": {"word": "offensive"}})).await.0, 403);
+    let spared = namespace(&cluster, "spared", json!({"skip": "yes"})).await;
+    make(&cluster, &format!("{spared}/configmaps"), &bad).await;
+    cluster.handle.shutdown().await;
+}
+
+fn foo(version: &str, name: &str) -> Value {
+    json!({"apiVersion": format!("e.com/{version}"), "kind": "Foo", "metadata": {"name": name}, "data": {"a": "1"}})
+}
+
+#[tokio::test]
+async fn mutated_custom_resources_are_pruned() {
+    let cluster = Cluster::start().await;
+    define(&cluster).await;
+    let hook = Hook::start(&cluster, answers).await;
+    let one = hook.webhook("one", &["CREATE"], ("e.com", "*", "foos"));
+    let prune = hook.webhook("prune", &["CREATE"], ("e.com", "*", "foos"));
+    configure(&cluster, "Mutating", "change", json!([one, prune])).await;
+    let foos = "/apis/e.com/v1/namespaces/default/foos";
+    let made = make(&cluster, foos, &foo("v1", "a")).await;
+    assert_eq!(made["data"], json!({"a": "1", "stage-1": "yes"}), "unknown fields are pruned");
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn custom_resources_are_mutated_after_their_stored_version_changed() {
+    let cluster = Cluster::start().await;
+    define(&cluster).await;
+    let hook = Hook::start(&cluster, answers).await;
+    let foos = "/apis/e.com/v1/namespaces/default/foos";
+    make(&cluster, foos, &foo("v1", "a")).await;
+    let one = hook.webhook("one", &["UPDATE"], ("e.com", "*", "foos"));
+    configure(&cluster, "Mutating", "change", json!([one])).await;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/foos.e.com";
+    let patch = json!([{"op": "replace", "path": "/spec/versions/0/storage", "value": false},
+        {"op": "replace", "path": "/spec/versions/1/storage", "value": true}]);
+    let headers = [("content-type", "application/json-patch+json")];
+    let (code, _, answer) = cluster.json("PATCH", definitions, &headers, &patch).await;
+    assert_eq!(code, 200, "{answer}");
+    let (code, changed) = merge(&cluster, &format!("{foos}/a"), &json!({"data": {"a": "2"}})).await;
+    assert_eq!(code, 200, "{changed}");
+    assert_eq!(changed["apiVersion"], "e.com/v1");
+    assert_eq!(changed["data"], json!({"a": "2", "stage-1": "yes"}));
+    let (_, other) = cluster.get("/apis/e.com/v2/namespaces/default/foos/a").await;
+    assert_eq!(other["data"], changed["data"]);
     cluster.handle.shutdown().await;
 }
