@@ -91,18 +91,30 @@ impl Authenticator {
         let verified = match bootstrap_token::parse(token) {
             Some(parts) => {
                 let user = bootstrap_token::user_of(self.lookup.as_ref(), parts, now)?;
-                Verified { user, audiences: audiences.to_vec() }
+                Verified { user, audiences: ours_of(audiences)? }
             }
             None => match self.issuer_of(token) {
-                // Its audiences are its own; upstream answers with the API server's for them.
                 Some(oidc) => {
-                    Verified { user: oidc.verify(token, now)?, audiences: audiences.to_vec() }
+                    Verified { user: oidc.verify(token, now)?, audiences: ours_of(audiences)? }
                 }
                 None => self.signer.verify(self.lookup.as_ref(), token, audiences, now)?,
             },
         };
         Ok(Reviewed { user: authenticated(verified.user), audiences: verified.audiences })
     }
+}
+
+/// Tokens that know nothing of our audiences are good for the API server only (upstream
+/// `authenticator/audagnostic.go`).
+fn ours_of(asked: &[String]) -> Result<Vec<String>, String> {
+    let ours = crate::tokens::ISSUER;
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    if asked.iter().any(|audience| audience == ours) {
+        return Ok(vec![ours.to_owned()]);
+    }
+    Err(format!("token audiences {:?} is invalid for the target audiences {asked:?}", [ours]))
 }
 
 impl Authenticator {

@@ -98,6 +98,12 @@ fn bootstrap_tokens_work_until_they_expire() {
         fixture.objects.put("", "secrets", token_secret(past));
         assert!(fixture.authenticate(None, &good).is_err());
     }
+    fixture.objects.put("", "secrets", token_secret("2999-01-01T00:00:00Z"));
+    let review = |audience: &str| {
+        let audiences = [audience.to_owned()];
+        fixture.authenticator.review_token("abcdef.0123456789abcdef", &audiences)
+    };
+    assert!(review(crate::tokens::ISSUER).is_ok() && review("vault").is_err());
     let mut wrong_group = token_secret("");
     wrong_group["data"]["auth-extra-groups"] = json!(BASE64_STANDARD.encode("system:masters"));
     fixture.objects.put("", "secrets", wrong_group);

@@ -42,7 +42,7 @@ pub(super) fn want(
         subresource: subresource.into(),
         namespace: namespace.into(),
         name: name.into(),
-        path: String::new(),
+        ..Attributes::default()
     }
 }
 

@@ -159,7 +159,7 @@ fn groups(config: &OidcConfig, claims: &Map<String, Value>) -> Result<Vec<String
 #[cfg(test)]
 mod tests {
     use jsonwebtoken::{EncodingKey, Header};
-    use rcgen::{KeyPair, PublicKeyData as _};
+    use rcgen::KeyPair;
     use serde_json::json;
 
     use super::{super::Claim, *};
