@@ -29,6 +29,8 @@ pub struct App {
     pub flow: Arc<crate::flow::Flow>,
     pub audit: crate::audit::Auditor,
     pub aggregation: crate::aggregation::Aggregation,
+    /// One permit for each open watch.
+    pub watchers: Arc<tokio::sync::Semaphore>,
     /// What nodes and pods use, for `metrics.k8s.io`.
     pub collector: crate::metrics_api::Collector,
     /// Set when the server is told to stop: `/readyz` fails, requests are still served.

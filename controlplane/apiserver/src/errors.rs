@@ -70,6 +70,13 @@ pub fn method_not_allowed() -> Status {
     )
 }
 
+/// 429: come back in a second.
+#[must_use]
+pub fn too_many() -> Status {
+    let text = "Too many requests, please try again later.";
+    Status { retry_after_seconds: Some(1), ..Status::new(Reason::TooManyRequests, text) }
+}
+
 /// 410: the revision asked for is no longer in the history.
 #[must_use]
 pub fn expired(asked: u64, oldest: u64) -> Status {

@@ -158,13 +158,19 @@ pub fn encoded(call: &Call, code: StatusCode, value: &Value) -> Reply {
     compress(call, bytes(code, media, text.clone()), text)
 }
 
+/// Whether an answer of that size is compressed for this client.
+#[must_use]
+pub fn is_compressed(call: &Call, bytes: usize) -> bool {
+    bytes >= GZIP_BYTES_MIN
+        && call.header(header::ACCEPT_ENCODING).split(',').any(|coding| {
+            coding.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("gzip")
+        })
+}
+
 /// Replaces a large body by its gzip form when the client accepts that.
 #[must_use]
 pub fn compress(call: &Call, mut reply: Reply, plain: Bytes) -> Reply {
-    let accepts = call.header(header::ACCEPT_ENCODING).split(',').any(|coding| {
-        coding.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("gzip")
-    });
-    if plain.len() < GZIP_BYTES_MIN || !accepts {
+    if !is_compressed(call, plain.len()) {
         return reply;
     }
     let out = Vec::with_capacity(plain.len() / 6);

@@ -26,6 +26,12 @@ use crate::{
     serve,
 };
 
+/// Watches that are open at once; more are refused with 429.
+const WATCHERS_MAX: usize = 50_000;
+
+/// How long the last audit events may take to their webhook at shutdown.
+const AUDIT_FLUSH_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// The API server.
 pub struct Server;
 
@@ -38,6 +44,7 @@ pub struct Handle {
     pub pki: Pki,
     app: Arc<App>,
     serving: parking_lot::Mutex<Option<JoinHandle<()>>>,
+    auditing: parking_lot::Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Handle {
@@ -60,6 +67,11 @@ impl Handle {
             // A panic of the serving task was logged by the runtime already.
             let _ = serving.await;
         }
+        let auditing = self.auditing.lock().take();
+        if let Some(auditing) = auditing {
+            // What is not sent by then is lost; the log has it.
+            let _ = tokio::time::timeout(AUDIT_FLUSH_MAX, auditing).await;
+        }
     }
 }
 
@@ -76,9 +88,7 @@ impl Server {
         let tls = Arc::new(pki::server_tls_config(&app.pki).context("failed to set up TLS")?);
         tokio::spawn(cache::follow(app.cache.clone(), app.store.clone(), app.shutdown.clone()));
         let serving = tokio::spawn(serve::serve(app.clone(), listeners, tls));
-        if let Some(webhook) = webhook {
-            tokio::spawn(webhook.run(app.clone()));
-        }
+        let auditing = webhook.map(|webhook| tokio::spawn(webhook.run(app.clone())));
         let begun = begin(&app).await;
         if let Err(error) = begun {
             app.shutdown.cancel();
@@ -93,6 +103,7 @@ impl Server {
             pki: app.pki.clone(),
             app: app.clone(),
             serving: parking_lot::Mutex::new(Some(serving)),
+            auditing: parking_lot::Mutex::new(auditing),
         })
     }
 }
@@ -135,6 +146,7 @@ async fn assemble(
         flow,
         audit,
         aggregation: aggregation::Aggregation::default(),
+        watchers: Arc::new(tokio::sync::Semaphore::new(WATCHERS_MAX)),
         collector: crate::metrics_api::Collector::default(),
         stopping: CancellationToken::new(),
         registry: ArcSwap::from_pointee(custom::registry(&cache)),
@@ -176,6 +188,7 @@ async fn begin(app: &Arc<App>) -> anyhow::Result<()> {
     tokio::spawn(flow::follow(app.clone()));
     tokio::spawn(aggregation::follow(app.clone()));
     tokio::spawn(background::fetch_oidc_keys(app.clone()));
+    tokio::spawn(background::aggregate_roles(app.clone()));
     tokio::spawn(background::expire_events(app.clone()));
     tokio::spawn(background::compact_history(app.clone()));
     write_kubeconfig(app)?;

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use api::{Kind, meta};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::{
     Discovered, GROUP, RESOURCE, Remote,
@@ -34,17 +33,21 @@ pub async fn follow(app: Arc<App>) {
             app.cache.collection(collection).subscribe_now(Interest::default()).2
         };
         let (mut services, mut kinds) = (subscribe(&own), subscribe(&definitions));
+        // The registry follows definitions too, perhaps a moment later than we do.
+        let mut again = false;
         loop {
             keep_local(&app).await;
-            let healthy = keep_remote(&app).await;
-            let pause = if healthy { PROBE_EVERY } else { RETRY_EVERY };
+            let pause = keep_remote(&app).await.or(again.then_some(RETRY_EVERY));
+            again = false;
             let event = tokio::select! {
                 biased;
                 () = app.shutdown.cancelled() => return,
                 event = services.future.recv() => event.is_some(),
-                event = kinds.future.recv() => event.is_some(),
-                // interval: other servers come and go without telling; that is found out by asking.
-                () = tokio::time::sleep_until(Instant::now() + pause) => true,
+                event = kinds.future.recv() => {
+                    again = true;
+                    event.is_some()
+                }
+                () = sleep(pause) => true,
             };
             // Cut off: start over from what is there.
             if !event {
@@ -64,14 +67,17 @@ fn present(app: &App) -> Vec<Arc<Value>> {
 async fn keep_local(app: &App) {
     let wanted = plan::local_services(&app.registry.load_full());
     let present = present(app);
-    for mut service in wanted.iter().cloned() {
+    for service in wanted.iter().cloned() {
         if present.iter().any(|one| meta::name(one) == meta::name(&service)) {
             continue;
         }
-        service["status"]["conditions"][0]["lastTransitionTime"] = clock::now().into();
         if let Err(status) = background::create(app, service).await {
             tracing::warn!(%status, "failed to create a local APIService");
         }
+    }
+    let local = plan::condition(true, "Local", "Local APIServices are always available");
+    for service in self::present(app).iter().filter(|service| plan::remote(service).is_none()) {
+        write_condition(app, service, &local).await;
     }
     for stale in &present {
         let managed = stale["metadata"]["labels"].get(MANAGED).is_some();
@@ -82,8 +88,17 @@ async fn keep_local(app: &App) {
     }
 }
 
-/// Probes every remote server and publishes routes. Whether all are well.
-async fn keep_remote(app: &App) -> bool {
+/// Waits until the servers are asked again; for ever when there are none.
+async fn sleep(pause: Option<Duration>) {
+    match pause {
+        // interval: other servers come and go without telling; that is found out by asking.
+        Some(pause) => tokio::time::sleep(pause).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Probes every remote server and publishes routes. When to do so again.
+async fn keep_remote(app: &App) -> Option<Duration> {
     let mut remotes: Vec<Arc<Remote>> = Vec::new();
     let mut known: Vec<Arc<Discovered>> = Vec::new();
     let mut healthy = true;
@@ -104,9 +119,10 @@ async fn keep_remote(app: &App) -> bool {
         write_condition(app, service, &condition).await;
     }
     remotes.sort_by_key(|remote| std::cmp::Reverse(remote.group_priority));
+    let none = remotes.is_empty() && healthy;
     app.aggregation.remotes.store(Arc::new(remotes));
     app.aggregation.known.store(Arc::new(known));
-    healthy
+    (!none).then_some(if healthy { PROBE_EVERY } else { RETRY_EVERY })
 }
 
 type Found = Result<Discovered, (&'static str, String)>;

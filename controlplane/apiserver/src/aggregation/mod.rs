@@ -39,13 +39,15 @@ pub struct Discovered {
 }
 
 impl Aggregation {
-    /// The server of a path, when it is not this one: everything below `/apis/<group>/<version>` of an APIService.
+    /// The server of a path, when it is not this one: everything below `/apis/<group>/<version>` of an APIService, and
+    /// its OpenAPI document.
     #[must_use]
     pub fn remote(&self, path: &str) -> Option<Arc<Remote>> {
         let remotes = self.remotes.load();
         if remotes.is_empty() {
             return None;
         }
+        let path = path.strip_prefix("/openapi/v3").unwrap_or(path);
         let mut parts = path.trim_start_matches('/').split('/');
         if parts.next() != Some("apis") {
             return None;

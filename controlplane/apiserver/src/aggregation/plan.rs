@@ -159,7 +159,6 @@ pub fn local_services(registry: &Registry) -> Vec<Value> {
                 "apiVersion": format!("{GROUP}/v1"), "kind": "APIService",
                 "metadata": {"name": name, "labels": {MANAGED: if built_in { "onstart" } else { "true" }}},
                 "spec": spec,
-                "status": {"conditions": [condition(true, "Local", "Local APIServices are always available")]},
             }));
         }
     }
@@ -186,7 +185,7 @@ mod tests {
                 && names.contains(&"v1.apps")
                 && names.contains(&"v2.autoscaling")
         );
-        assert!(services.iter().all(|service| is_available(service) && remote(service).is_none()));
+        assert!(services.iter().all(|service| remote(service).is_none()));
         let core = services.iter().find(|service| meta::name(service) == "v1.").unwrap();
         assert_eq!(
             (&core["spec"]["groupPriorityMinimum"], &core["spec"]["versionPriority"]),

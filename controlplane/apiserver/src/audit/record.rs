@@ -99,7 +99,8 @@ impl Record {
     /// Whether the answer's body is needed: for the event itself, or for the name and status in it.
     #[must_use]
     pub fn wants_response(&self) -> bool {
-        self.outcome.level >= Level::RequestResponse || self.verb == "create"
+        let streams = self.target.subresource == "log";
+        !streams && (self.outcome.level >= Level::RequestResponse || self.verb == "create")
     }
 
     pub fn respond(&self, code: u16, body: Option<&Bytes>) {

@@ -1,6 +1,7 @@
 //! Objects that every cluster has, created at start where they are missing.
 
 use api::{Status, meta, rules};
+use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
 use crate::{
@@ -10,16 +11,19 @@ use crate::{
     errors,
 };
 
-/// Creates the default namespaces, roles, bindings and classes.
+/// Objects that are created at a time: they share commits.
+const AT_A_TIME: usize = 64;
+
+/// Creates the default namespaces, roles, bindings, classes and priority levels.
 pub async fn create_defaults(app: &App) -> Result<(), Status> {
-    for object in access::bootstrap::default_objects() {
-        create(app, object).await?;
-    }
-    for object in crate::flow::default_objects() {
-        create(app, object).await?;
-    }
-    create(app, access::bootstrap::extension_authentication(&app.pki)).await?;
-    create(app, access::bootstrap::cluster_info(&app.url(), app.pki.ca_pem())).await
+    let mut objects = access::bootstrap::default_objects();
+    objects.extend(crate::flow::default_objects());
+    objects.push(access::bootstrap::extension_authentication(&app.pki));
+    objects.push(access::bootstrap::cluster_info(&app.url(), app.pki.ca_pem()));
+    futures::stream::iter(objects.into_iter().map(|object| create(app, object)))
+        .buffer_unordered(AT_A_TIME)
+        .try_collect()
+        .await
 }
 
 /// Creates one object of the server's own unless it is there.

@@ -43,7 +43,11 @@ impl Item {
     /// The same object with another resourceVersion, as a deletion shows it.
     #[must_use]
     pub fn at_revision(&self, revision: u64) -> Self {
-        Self::new(self.key.clone(), &encode(self.value()), revision)
+        match replace_revision(&self.json, revision) {
+            Some(json) => Self { key: self.key.clone(), json, revision, tree: OnceLock::new() },
+            // An object that was never stored has none to replace.
+            None => Self::new(self.key.clone(), &encode(self.value()), revision),
+        }
     }
 
     #[must_use]
@@ -105,6 +109,19 @@ fn write_pair(out: &mut Vec<u8>, key: &str, value: &Value) {
     serde_json::to_writer(&mut *out, key).expect("writing to memory cannot fail");
     out.push(b':');
     serde_json::to_writer(&mut *out, value).expect("writing to memory cannot fail");
+}
+
+/// The same bytes with another resourceVersion, which [`splice_revision`] put first in the metadata.
+fn replace_revision(json: &[u8], revision: u64) -> Option<Bytes> {
+    const FIELD: &[u8] = b"\"resourceVersion\":\"";
+    let at = json.windows(METADATA.len()).position(|window| window == METADATA)? + METADATA.len();
+    let digits = json.get(at..)?.strip_prefix(FIELD)?;
+    let end = digits.iter().position(|byte| *byte == b'"')?;
+    let mut out = BytesMut::with_capacity(json.len() + 20);
+    out.put_slice(&json[..at + FIELD.len()]);
+    out.put_slice(revision.to_string().as_bytes());
+    out.put_slice(&digits[end..]);
+    Some(out.freeze())
 }
 
 fn splice_revision(stored: &[u8], revision: u64) -> Bytes {

@@ -1,5 +1,6 @@
 //! The watch cache: every object of the store in memory, kept current by one follower task. All reads come from it.
 
+mod body;
 mod collection;
 mod follow;
 mod item;
@@ -10,6 +11,7 @@ use parking_lot::RwLock;
 use serde_json::Value;
 use tokio::sync::watch;
 
+pub use body::ListBody;
 pub use collection::{Cached, Event, Expired, Interest, Subscription};
 pub use follow::{follow, load};
 pub use item::{Item, encode};

@@ -43,7 +43,7 @@ struct RefusedLabels {
 struct WaitedLabels {
     flow_schema: String,
     priority_level: String,
-    execute: String,
+    execute: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -104,7 +104,7 @@ impl Counters {
 
 /// One that waits: where it was put, and how it is woken.
 struct Waiter {
-    class: Class,
+    class: Arc<Class>,
     wake: oneshot::Sender<Ticket>,
 }
 
@@ -117,7 +117,11 @@ struct LevelState {
 
 #[derive(Default)]
 struct State {
-    schemas: Arc<Vec<Schema>>,
+    /// In order of precedence; `classes` has an entry for each.
+    schemas: Vec<Schema>,
+    classes: Vec<Arc<Class>>,
+    /// The mandatory `catch-all`, for what no schema matches.
+    rest: usize,
     levels: Vec<LevelState>,
     next_id: u64,
 }
@@ -132,31 +136,58 @@ pub struct Flow {
 /// A request that may run; dropping it gives its seats back.
 pub struct Ticket {
     flow: Arc<Flow>,
-    class: Class,
+    class: Arc<Class>,
     queue: Option<usize>,
     width: Width,
     started: Instant,
 }
 
-/// Where a request was put.
-#[derive(Debug, Clone)]
+/// Where requests of one schema are put, with what counts them.
 pub struct Class {
     pub schema: String,
     pub schema_uid: String,
     pub level: String,
     pub level_uid: String,
     pub exempt: bool,
+    dispatched: Counter,
+    inqueue: Gauge,
+    executing: Gauge,
+    seats: Gauge,
+    ran: Histogram,
+    gave_up: Histogram,
 }
 
 impl Class {
-    fn labels(&self) -> Labels {
-        Labels { flow_schema: self.schema.clone(), priority_level: self.level.clone() }
+    fn new(counters: &Counters, schema: &Schema, level: &Level) -> Self {
+        let labels =
+            Labels { flow_schema: schema.name.clone(), priority_level: level.name.clone() };
+        let waited = |execute: &'static str| {
+            let labels = WaitedLabels {
+                flow_schema: schema.name.clone(),
+                priority_level: level.name.clone(),
+                execute,
+            };
+            counters.waited.get_or_create(&labels).clone()
+        };
+        Self {
+            dispatched: counters.dispatched.get_or_create(&labels).clone(),
+            inqueue: counters.inqueue.get_or_create(&labels).clone(),
+            executing: counters.executing.get_or_create(&labels).clone(),
+            seats: counters.seats.get_or_create(&labels).clone(),
+            ran: waited("true"),
+            gave_up: waited("false"),
+            schema: schema.name.clone(),
+            schema_uid: schema.uid.clone(),
+            level: level.name.clone(),
+            level_uid: level.uid.clone(),
+            exempt: level.exempt,
+        }
     }
 }
 
 impl Ticket {
     #[must_use]
-    pub fn class(&self) -> &Class {
+    pub fn class(&self) -> &Arc<Class> {
         &self.class
     }
 }
@@ -212,43 +243,26 @@ impl Flow {
             state.levels.push(LevelState { level, limits, used, queues });
         }
         gone.extend(before.iter_mut().flat_map(|old| old.queues.drain()));
-        state.schemas = Arc::new(schemas);
+        state.classify_as(&self.counters, schemas);
         gone
     }
 
-    fn classify(state: &State, asked: &Asked<'_>) -> (Class, u64) {
-        let found = classify::find(&state.schemas, asked)
-            .or_else(|| state.schemas.iter().find(|schema| schema.name == defaults::MANDATORY[1]));
-        let Some(schema) = found else {
-            let none = Class {
-                schema: String::new(),
-                schema_uid: String::new(),
-                level: String::new(),
-                level_uid: String::new(),
-                exempt: true,
-            };
-            return (none, 0);
-        };
-        let level =
-            state.levels.iter().find(|level| level.level.name == schema.level).or_else(|| {
-                state.levels.iter().find(|level| level.level.name == defaults::MANDATORY[1])
-            });
-        let class = Class {
-            schema: schema.name.clone(),
-            schema_uid: schema.uid.clone(),
-            level: level.map(|level| level.level.name.clone()).unwrap_or_default(),
-            level_uid: level.map(|level| level.level.uid.clone()).unwrap_or_default(),
-            exempt: level.is_none_or(|level| level.level.exempt),
-        };
-        (class, classify::flow_hash(schema, asked))
+    fn classify(state: &State, asked: &Asked<'_>) -> Option<(Arc<Class>, u64)> {
+        let at = classify::find(&state.schemas, asked).unwrap_or(state.rest);
+        let hash = classify::flow_hash(state.schemas.get(at)?, asked);
+        Some((state.classes.get(at)?.clone(), hash))
     }
 
     /// Waits until the request may run. The error is where it was refused.
-    pub async fn admit(self: &Arc<Self>, asked: &Asked<'_>, width: Width) -> Result<Ticket, Class> {
+    pub async fn admit(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        width: Width,
+    ) -> Result<Ticket, Arc<Class>> {
         let arrived = Instant::now();
         let (class, id, waiting) = match self.enter(asked, width) {
             Ok(ticket) => {
-                self.waited(&ticket.class, arrived, true);
+                ticket.class.ran.observe(arrived.elapsed().as_secs_f64());
                 return Ok(ticket);
             }
             Err(Entered::Refused(class, refusal)) => {
@@ -257,12 +271,12 @@ impl Flow {
             }
             Err(Entered::Waits(class, id, waiting)) => (class, id, waiting),
         };
-        let gauge = self.counters.inqueue.get_or_create(&class.labels()).clone();
-        gauge.inc();
-        let leave = Leave { flow: self, class: &class, id, gauge };
+        class.inqueue.inc();
+        let leave = Leave { flow: self, class: &class, id };
         let outcome = tokio::time::timeout(WAIT_MAX, waiting).await;
         drop(leave);
-        self.waited(&class, arrived, matches!(outcome, Ok(Ok(_))));
+        let waited = if matches!(outcome, Ok(Ok(_))) { &class.ran } else { &class.gave_up };
+        waited.observe(arrived.elapsed().as_secs_f64());
         match outcome {
             Ok(Ok(ticket)) => Ok(ticket),
             // The level was reconfigured away.
@@ -279,7 +293,8 @@ impl Flow {
 
     fn enter(self: &Arc<Self>, asked: &Asked<'_>, width: Width) -> Result<Ticket, Entered> {
         let mut state = self.state.lock();
-        let (class, flow) = Self::classify(&state, asked);
+        let found = Self::classify(&state, asked);
+        let (class, flow) = found.expect("the mandatory objects are always configured");
         if class.exempt {
             return Ok(self.ticket(class, None, 0));
         }
@@ -301,18 +316,16 @@ impl Flow {
         }
     }
 
-    fn ticket(self: &Arc<Self>, class: Class, queue: Option<usize>, width: Width) -> Ticket {
-        let labels = class.labels();
-        self.counters.dispatched.get_or_create(&labels).inc();
-        self.counters.executing.get_or_create(&labels).inc();
-        self.counters.seats.get_or_create(&labels).inc_by(i64::from(width));
+    fn ticket(self: &Arc<Self>, class: Arc<Class>, queue: Option<usize>, width: Width) -> Ticket {
+        class.dispatched.inc();
+        class.executing.inc();
+        class.seats.inc_by(i64::from(width));
         Ticket { flow: self.clone(), class, queue, width, started: Instant::now() }
     }
 
     fn release(self: &Arc<Self>, ticket: &Ticket) {
-        let labels = ticket.class.labels();
-        self.counters.executing.get_or_create(&labels).dec();
-        self.counters.seats.get_or_create(&labels).dec_by(i64::from(ticket.width));
+        ticket.class.executing.dec();
+        ticket.class.seats.dec_by(i64::from(ticket.width));
         if ticket.width == 0 {
             return;
         }
@@ -375,20 +388,11 @@ impl Flow {
         };
         self.counters.rejected.get_or_create(&labels).inc();
     }
-
-    fn waited(&self, class: &Class, arrived: Instant, execute: bool) {
-        let labels = WaitedLabels {
-            flow_schema: class.schema.clone(),
-            priority_level: class.level.clone(),
-            execute: execute.to_string(),
-        };
-        self.counters.waited.get_or_create(&labels).observe(arrived.elapsed().as_secs_f64());
-    }
 }
 
 enum Entered {
-    Waits(Class, u64, oneshot::Receiver<Ticket>),
-    Refused(Class, Refusal),
+    Waits(Arc<Class>, u64, oneshot::Receiver<Ticket>),
+    Refused(Arc<Class>, Refusal),
 }
 
 /// Takes a request out of its queue when its client goes away or its time is over.
@@ -396,12 +400,11 @@ struct Leave<'a> {
     flow: &'a Flow,
     class: &'a Class,
     id: u64,
-    gauge: Gauge,
 }
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        self.gauge.dec();
+        self.class.inqueue.dec();
         let mut state = self.flow.state.lock();
         let found = state.levels.iter_mut().find(|level| level.level.name == self.class.level);
         if let Some(level) = found {
@@ -411,6 +414,23 @@ impl Drop for Leave<'_> {
 }
 
 impl State {
+    /// Gives every schema its class; one whose level does not exist goes to the mandatory level.
+    fn classify_as(&mut self, counters: &Counters, schemas: Vec<Schema>) {
+        let by_name =
+            |name: &str| self.levels.iter().map(|own| &own.level).find(|l| l.name == name);
+        let rest = defaults::MANDATORY[1];
+        let usable: Vec<(Schema, Arc<Class>)> = schemas
+            .into_iter()
+            .filter_map(|schema| {
+                let level = by_name(&schema.level).or_else(|| by_name(rest))?;
+                let class = Arc::new(Class::new(counters, &schema, level));
+                Some((schema, class))
+            })
+            .collect();
+        (self.schemas, self.classes) = usable.into_iter().unzip();
+        self.rest = self.schemas.iter().position(|schema| schema.name == rest).unwrap_or(0);
+    }
+
     fn may_take(&self, at: usize, width: Width) -> bool {
         let others: Vec<(u32, u32)> = self
             .levels

@@ -18,7 +18,7 @@ mod sync;
 
 pub use classify::Asked;
 pub use defaults::objects as default_objects;
-pub use gate::{Flow, Ticket};
+pub use gate::Flow;
 pub use seats::{Width, list_width};
 pub use sync::follow;
 

@@ -74,9 +74,23 @@ async fn keep_mandatory(app: &App) {
 async fn apply(app: &Arc<App>) {
     let list = |resource: &str| app.cache.collection(&Collection::of(GROUP, resource)).list("").0;
     let (schemas, levels) = (list(SCHEMAS), list(LEVELS));
-    let known: Vec<Level> = levels.iter().map(|item| config::level(item.value())).collect();
+    let mut known: Vec<Level> = levels.iter().map(|item| config::level(item.value())).collect();
+    let mut found: Vec<Schema> = schemas.iter().map(|item| config::schema(item.value())).collect();
+    // Until a mandatory object that was deleted is there again, its default stands in for it.
+    let (own_schemas, own_levels) = read(&defaults::objects());
+    let mandatory = |name: &str| defaults::MANDATORY.contains(&name);
+    for level in own_levels.into_iter().filter(|level| mandatory(&level.name)) {
+        if known.iter().all(|other| other.name != level.name) {
+            known.push(level);
+        }
+    }
+    for schema in own_schemas.into_iter().filter(|schema| mandatory(&schema.name)) {
+        if found.iter().all(|other| other.name != schema.name) {
+            found.push(schema);
+        }
+    }
     let names: Vec<String> = known.iter().map(|level| level.name.clone()).collect();
-    app.flow.configure(schemas.iter().map(|item| config::schema(item.value())).collect(), known);
+    app.flow.configure(found, known);
     for item in schemas {
         let schema = item.value();
         let level =

@@ -48,6 +48,11 @@ fn index(app: &App) -> serde_json::Value {
             paths.insert(path, json!({"serverRelativeURL": url}));
         }
     }
+    for (group, version) in app.aggregation.versions() {
+        let path = document_path(&group, &version);
+        let url = format!("/openapi/v3/{path}");
+        paths.insert(path, json!({"serverRelativeURL": url}));
+    }
     json!({"paths": paths})
 }
 

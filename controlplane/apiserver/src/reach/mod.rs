@@ -19,7 +19,5 @@ pub use call::{Idle, call, post_webhook};
 pub use connect::{BoxStream, connect, to_agent};
 pub use error::Error;
 pub use resolve::{agent_of, resolve};
-pub use target::Target;
-pub use target::WebhookConfig;
-pub use target::ca_bundle;
+pub use target::{Target, WebhookConfig, ca_bundle};
 pub use tls::Tls;

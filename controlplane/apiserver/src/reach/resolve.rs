@@ -66,12 +66,6 @@ fn direct(host: &str, port: u16) -> Result<Place, Error> {
     if is_local { Err(refused()) } else { Ok(Place::Direct { host: host.into(), port }) }
 }
 
-/// The agent of a pod's node.
-#[must_use]
-pub fn pods_agent(lookup: &dyn Lookup, pod: &Value) -> Option<SocketAddr> {
-    agent_of(lookup, pod["spec"]["nodeName"].as_str()?)
-}
-
 /// Where a node's agent listens: its InternalIP and the port in its status.
 #[must_use]
 pub fn agent_of(lookup: &dyn Lookup, node: &str) -> Option<SocketAddr> {

@@ -129,13 +129,39 @@ async fn run(call: Call) -> Result<Reply, Status> {
     if call.verb == "watch" || streams.contains(&call.target.subresource.as_str()) {
         return route(call).await;
     }
-    match tokio::time::timeout(REQUEST_MAX, route(call)).await {
+    let limit = timeout_of(call.query.get("timeout"))?;
+    match tokio::time::timeout(limit, route(call)).await {
         Ok(result) => result,
         Err(_) => Err(Status::new(
             Reason::Timeout,
             "Timeout: request did not complete within the allotted timeout",
         )),
     }
+}
+
+/// `?timeout=30s`, at most [`REQUEST_MAX`].
+fn timeout_of(text: &str) -> Result<Duration, Status> {
+    if text.is_empty() {
+        return Ok(REQUEST_MAX);
+    }
+    let bad = || {
+        errors::bad_request(format!(
+            "invalid timeout specified in the request URL - time: invalid duration {text:?}"
+        ))
+    };
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+    let number: f64 = text[..split].parse().map_err(|_| bad())?;
+    let seconds = match &text[split..] {
+        "ms" => number / 1e3,
+        "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3600.0,
+        // Durations of several units are longer than a request may take anyway, or rare.
+        "m0s" => number * 60.0,
+        _ => return Err(bad()),
+    };
+    let asked = Duration::try_from_secs_f64(seconds).map_err(|_| bad())?;
+    Ok(if asked.is_zero() { REQUEST_MAX } else { asked.min(REQUEST_MAX) })
 }
 
 async fn route(call: Call) -> Result<Reply, Status> {
@@ -177,5 +203,22 @@ mod tests {
     fn warnings_are_quoted() {
         assert_eq!(quoted("unknown field \"spec.foo\""), "\"unknown field \\\"spec.foo\\\"\"");
         assert_eq!(quoted("a\nb"), "\"ab\"");
+    }
+
+    #[test]
+    fn timeouts_are_gos_durations_up_to_a_minute() {
+        for (text, expect) in [
+            ("", Ok(60_000)),
+            ("5s", Ok(5_000)),
+            ("1.5s", Ok(1_500)),
+            ("250ms", Ok(250)),
+            ("10m0s", Ok(60_000)),
+            ("0s", Ok(60_000)),
+            ("5", Err(())),
+            ("soon", Err(())),
+        ] {
+            let got = timeout_of(text).map(|limit| limit.as_millis()).map_err(drop);
+            assert_eq!(got, expect, "{text}");
+        }
     }
 }

@@ -223,7 +223,7 @@ async fn admit(
             let class = ticket.class().clone();
             (reply, class)
         }
-        Err(class) => (respond::status(&too_many()), class),
+        Err(class) => (respond::status(&errors::too_many()), class),
     };
     for (name, uid) in [
         ("x-kubernetes-pf-flowschema-uid", &class.schema_uid),
@@ -234,13 +234,6 @@ async fn admit(
         }
     }
     reply
-}
-
-fn too_many() -> Status {
-    Status {
-        retry_after_seconds: Some(1),
-        ..Status::new(Reason::TooManyRequests, "Too many requests, please try again later.")
-    }
 }
 
 async fn run(app: &Arc<App>, user: User, request: Request<Incoming>, seen: &Seen) -> Reply {

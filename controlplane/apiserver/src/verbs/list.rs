@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use api::Status;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use http::StatusCode;
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     accept::{Encoding, Form},
-    cache::{Expired, Item},
+    cache::{Expired, Item, ListBody},
     call::Call,
     convert, errors,
     query::{VersionMatch, forbidden_list_option},
@@ -151,9 +152,7 @@ fn gone(call: &Call, token: Option<&Token>, expired: Expired) -> Reply {
 fn reply(call: &Call, page: &Page) -> Reply {
     let plain = call.output.form == Form::Plain && call.output.encoding == Encoding::Json;
     if plain && !convert::is_needed(&call.kind) && !call.query.flag("pretty") {
-        let bytes = concatenate(call, page);
-        let reply = respond::bytes(StatusCode::OK, "application/json", bytes.clone());
-        return respond::compress(call, reply, bytes);
+        return copied(call, page);
     }
     let objects: Vec<_> =
         page.items.iter().map(|item| convert::to_served(&call.kind, item.value())).collect();
@@ -178,23 +177,25 @@ fn reply(call: &Call, page: &Page) -> Reply {
     respond::encoded(call, StatusCode::OK, &value)
 }
 
-/// The list's JSON, copied from the objects' bytes.
-fn concatenate(call: &Call, page: &Page) -> Bytes {
-    let size: usize = page.items.iter().map(|item| item.json.len() + 1).sum();
-    let mut out = BytesMut::with_capacity(size + 512);
+/// The list's JSON, copied from the objects' bytes: piece by piece, or at once where it is to be compressed.
+fn copied(call: &Call, page: &Page) -> Reply {
     let head = format!(
         "{{\"kind\":{:?},\"apiVersion\":{:?},\"metadata\":{},\"items\":[",
         call.kind.list_kind,
         call.kind.api_version(),
         page.metadata()
     );
-    out.put_slice(head.as_bytes());
-    for (index, item) in page.items.iter().enumerate() {
-        if index > 0 {
-            out.put_u8(b',');
+    let mut body = ListBody::new(head.into(), page.items.clone());
+    if respond::is_compressed(call, usize::try_from(body.len()).unwrap_or(usize::MAX)) {
+        let mut all = BytesMut::with_capacity(usize::try_from(body.len()).unwrap_or_default());
+        while let Some(piece) = body.piece() {
+            all.put_slice(&piece);
         }
-        out.put_slice(&item.json);
+        let all = all.freeze();
+        let reply = respond::bytes(StatusCode::OK, "application/json", all.clone());
+        return respond::compress(call, reply, all);
     }
-    out.put_slice(b"]}\n");
-    out.freeze()
+    let mut reply = respond::bytes(StatusCode::OK, "application/json", "");
+    *reply.body_mut() = body.map_err(|never| match never {}).boxed_unsync();
+    reply
 }

@@ -38,12 +38,13 @@ pub async fn watch(mut call: Call) -> Result<Reply, Status> {
     if call.output.encoding != Encoding::Json {
         call.output = Output { encoding: Encoding::Json, ..call.output };
     }
+    let permit = call.app.watchers.clone().try_acquire_owned().map_err(|_| errors::too_many())?;
     let filter = Filter::parse(&call)?;
     let interest = interest(&call, &filter);
     let start = start(&call).await?;
     let cached = call.app.cache.collection(&call.collection);
     let complete = call.app.cache.revision();
-    let mut stream = Stream::new(call, filter)?;
+    let mut stream = Stream::new(call, filter, permit)?;
     match start {
         Start::Present { bookmark } => {
             let (items, changed, subscription) = cached.subscribe_now(interest);

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures::stream;
 use http_body::Frame;
 use tokio::{
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, mpsc},
     time::{Instant, Interval, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
@@ -41,10 +41,11 @@ pub struct Stream {
     columns_sent: bool,
     shutdown: CancellationToken,
     _gauge: LongRunning,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Stream {
-    pub fn new(call: Call, filter: Filter) -> Result<Self, Status> {
+    pub fn new(call: Call, filter: Filter, permit: OwnedSemaphorePermit) -> Result<Self, Status> {
         let deadline = Instant::now() + super::timeout(&call)?;
         let bookmarks = call.query.flag("allowWatchBookmarks").then(|| {
             // interval: bookmarks keep a quiet client's revision fresh; nothing waits for them.
@@ -66,6 +67,7 @@ impl Stream {
             bookmarks,
             columns_sent: false,
             _gauge: gauge,
+            _permit: permit,
         })
     }
 

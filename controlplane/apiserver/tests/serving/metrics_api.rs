@@ -1,10 +1,6 @@
 //! metrics.k8s.io from the node agents, as `kubectl top` reads it.
 
-#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
-
-mod common;
-
-use common::{Cluster, agent};
+use crate::common::{Cluster, agent};
 use serde_json::json;
 
 #[tokio::test]
@@ -50,7 +46,9 @@ async fn the_group_is_in_discovery_with_a_local_apiservice() {
         .collect();
     assert_eq!(names, ["nodes", "pods"]);
     let path = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io";
-    let service = cluster.until(path, |code, _| code == 200).await;
-    assert_eq!(service["status"]["conditions"][0]["reason"], "Local");
+    let local = |_: u16, service: &serde_json::Value| {
+        service["status"]["conditions"][0]["reason"] == "Local"
+    };
+    cluster.until(path, local).await;
     cluster.handle.shutdown().await;
 }

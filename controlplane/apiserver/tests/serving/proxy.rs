@@ -1,14 +1,10 @@
 //! The proxy subresources of pods, services and nodes, through a stand-in agent.
 
-#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
-
-mod common;
-
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
+use crate::common::{Cluster, agent};
 use access::pki;
 use bytes::Bytes;
-use common::{Cluster, agent};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;

@@ -1,0 +1,236 @@
+//! Who a request is from, and what follows from it.
+
+use std::{convert::Infallible, sync::Arc};
+
+use crate::common::{Cluster, agent};
+use access::authn::{Anonymous, Claim, OidcConfig};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// An OpenID Connect issuer: its URL, its certificate, and the key that signs its tokens.
+async fn issuer() -> (String, String, EncodingKey) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let key = KeyPair::generate().unwrap();
+    let cert =
+        CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_slice(cert.pem().as_bytes()).unwrap()],
+            PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
+        )
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let point = key.public_key_raw().to_vec();
+    let (x, y) = point[1..].split_at(32);
+    let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let keys = json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": "1", "use": "sig", "alg": "ES256", "x": encode(x), "y": encode(y)}]});
+    let document = json!({"issuer": url, "jwks_uri": format!("{url}/keys")});
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, keys, document) =
+                (acceptor.clone(), keys.to_string(), document.to_string());
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                    let body = if request.uri().path() == "/keys" {
+                        keys.clone()
+                    } else {
+                        document.clone()
+                    };
+                    async move { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(body))) }
+                });
+                let _ended = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    });
+    (url, cert.pem(), EncodingKey::from_ec_pem(key.serialize_pem().as_bytes()).unwrap())
+}
+
+const WHOAMI: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+
+fn whoami() -> Value {
+    json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"})
+}
+
+#[tokio::test]
+async fn an_issuers_token_names_its_user() {
+    let (url, ca, key) = issuer().await;
+    let oidc = OidcConfig {
+        issuer: url.clone(),
+        ca_pem: Some(ca),
+        audiences: vec!["bulkhead".into()],
+        username: Claim { claim: "email".into(), prefix: "oidc:".into() },
+        groups: Some(Claim { claim: "groups".into(), prefix: "oidc:".into() }),
+        ..OidcConfig::default()
+    };
+    let cluster = Cluster::start_with(|config| config.oidc = vec![oidc]).await;
+    let token = |audience: &str| {
+        let end = jsonwebtoken::get_current_timestamp() + 600;
+        let claims = json!({"iss": url, "aud": audience, "exp": end, "email": "jane@example", "groups": ["dev"]});
+        let header = Header { kid: Some("1".into()), ..Header::new(Algorithm::ES256) };
+        jsonwebtoken::encode(&header, &claims, &key).unwrap()
+    };
+    let (good, wrong) = (token("bulkhead"), token("other"));
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    let said = loop {
+        // The issuer's keys are read in the background.
+        let (code, said) = cluster.with_token(&good, "POST", WHOAMI, &whoami()).await;
+        if code == 201 {
+            break said;
+        }
+        assert!(tokio::time::Instant::now() < end, "{code} {said}");
+    };
+    let user = &said["status"]["userInfo"];
+    assert_eq!(
+        (&user["username"], &user["groups"]),
+        (&json!("oidc:jane@example"), &json!(["oidc:dev", "system:authenticated"]))
+    );
+    assert_eq!(cluster.with_token(&wrong, "POST", WHOAMI, &whoami()).await.0, 401);
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": good}});
+    let (_, review) = cluster.post("/apis/authentication.k8s.io/v1/tokenreviews", &review).await;
+    assert_eq!(review["status"]["user"]["username"], "oidc:jane@example", "{review}");
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_bound_token_dies_with_its_pod() {
+    let cluster = Cluster::start().await;
+    agent::node(&cluster).await;
+    let pod = agent::pod(&cluster, "p", 80).await;
+    let ask = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["vault", "https://kubernetes.default.svc.cluster.local"],
+        "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": pod["metadata"]["uid"]}}});
+    let (code, made) =
+        cluster.post("/api/v1/namespaces/default/serviceaccounts/default/token", &ask).await;
+    assert_eq!(code, 201, "{made}");
+    let token = made["status"]["token"].as_str().unwrap();
+    let (code, said) = cluster.with_token(token, "POST", WHOAMI, &whoami()).await;
+    let user = &said["status"]["userInfo"];
+    assert_eq!((code, &user["username"]), (201, &json!("system:serviceaccount:default:default")));
+    assert_eq!(user["extra"]["authentication.kubernetes.io/pod-name"], json!(["p"]));
+    let review = |audience: &str| json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token, "audiences": [audience]}});
+    let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let (_, good) = cluster.post(reviews, &review("vault")).await;
+    assert_eq!(
+        (&good["status"]["authenticated"], &good["status"]["audiences"]),
+        (&json!(true), &json!(["vault"]))
+    );
+    let (_, bad) = cluster.post(reviews, &review("other")).await;
+    assert_ne!(bad["status"]["authenticated"], json!(true));
+    let path = "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0";
+    assert_eq!(cluster.json("DELETE", path, &[], &Value::Null).await.0, 200);
+    assert_eq!(cluster.with_token(token, "POST", WHOAMI, &whoami()).await.0, 401);
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn our_own_keys_are_published_for_others() {
+    let cluster = Cluster::start().await;
+    let (code, document) = cluster.get("/.well-known/openid-configuration").await;
+    assert_eq!(
+        (code, &document["issuer"]),
+        (200, &json!("https://kubernetes.default.svc.cluster.local"))
+    );
+    let path = document["jwks_uri"]
+        .as_str()
+        .unwrap()
+        .strip_prefix(&cluster.handle.url)
+        .unwrap()
+        .to_owned();
+    let (code, keys) = cluster.get(&path).await;
+    assert_eq!((code, &keys["keys"][0]["alg"]), (200, &json!("ES256")));
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn anonymous_users_see_health_and_version_only() {
+    let cluster = Cluster::start().await;
+    for (path, expect) in [
+        ("/livez", 200),
+        ("/version", 200),
+        ("/api", 403),
+        ("/api/v1/pods", 403),
+        ("/metrics", 403),
+    ] {
+        let (code, said) = cluster.with_token("", "GET", path, &Value::Null).await;
+        assert_eq!(code, expect, "{path} {said}");
+    }
+    cluster.handle.shutdown().await;
+    let only = Anonymous { enabled: true, paths: vec!["/livez".into()] };
+    let cluster = Cluster::start_with(|config| config.anonymous = only).await;
+    assert_eq!(cluster.with_token("", "GET", "/livez", &Value::Null).await.0, 200);
+    assert_eq!(cluster.with_token("", "GET", "/version", &Value::Null).await.0, 401);
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn impersonation_needs_the_right_to_it() {
+    let cluster = Cluster::start().await;
+    let headers = [
+        ("impersonate-user", "jane"),
+        ("impersonate-uid", "7"),
+        ("impersonate-extra-team", "blue"),
+    ];
+    let (_, _, said) = cluster.json("POST", WHOAMI, &headers, &whoami()).await;
+    let user = &said["status"]["userInfo"];
+    assert_eq!(
+        (&user["username"], &user["uid"], &user["extra"]),
+        (&json!("jane"), &json!("7"), &json!({"team": ["blue"]}))
+    );
+    let scheduler = cluster.handle.pki.scheduler().clone();
+    let refused = cluster.send_as(Some(&scheduler), "GET", "/api/v1/pods", &headers, "").await;
+    assert_eq!(refused.status(), 403);
+    let own = cluster.send_as(Some(&scheduler), "GET", "/api/v1/pods", &[], "").await;
+    assert_eq!(own.status(), 200, "the scheduler's own identity may read pods");
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_kubelet_lists_the_pods_of_its_node_only() {
+    let cluster = Cluster::start().await;
+    agent::node(&cluster).await;
+    let node = [("impersonate-user", "system:node:n1"), ("impersonate-group", "system:nodes")];
+    for (path, expect) in [
+        ("/api/v1/pods", 403),
+        ("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", 200),
+        ("/api/v1/pods?fieldSelector=spec.nodeName%3Dn2", 403),
+        ("/api/v1/namespaces/default/pods/none", 403),
+    ] {
+        let (code, _, said) = cluster.json("GET", path, &node, &Value::Null).await;
+        assert_eq!(code, expect, "{path} {said}");
+    }
+    let review = |selector: Value| {
+        json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {
+        "user": "system:node:n1", "groups": ["system:nodes"],
+        "resourceAttributes": {"verb": "list", "resource": "pods", "version": "v1", "fieldSelector": selector}}})
+    };
+    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    for (selector, expect) in [
+        (json!({"rawSelector": "spec.nodeName=n1"}), true),
+        (
+            json!({"requirements": [{"key": "spec.nodeName", "operator": "In", "values": ["n1"]}]}),
+            true,
+        ),
+        (
+            json!({"requirements": [{"key": "spec.nodeName", "operator": "In", "values": ["n2"]}]}),
+            false,
+        ),
+    ] {
+        let (_, said) = cluster.post(path, &review(selector)).await;
+        assert_eq!(said["status"]["allowed"], expect, "{said}");
+    }
+    cluster.handle.shutdown().await;
+}
