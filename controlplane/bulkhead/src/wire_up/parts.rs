@@ -15,9 +15,8 @@ pub async fn start(server: &Handle, arguments: &ServerArguments) -> Result<JoinS
     if arguments.api_only {
         return Ok(parts);
     }
-    let client = client::load(Some(&server.admin_kubeconfig))
-        .await
-        .context("failed to make a client for the control plane's own parts")?;
+    let manager = client_of(server, &arguments.data_dir, "controller-manager").await?;
+    let scheduler = client_of(server, &arguments.data_dir, "scheduler").await?;
     let shutdown = server.shutdown_token();
     let config = controllers::Config {
         pki: Arc::new(server.pki.clone()),
@@ -25,24 +24,47 @@ pub async fn start(server: &Handle, arguments: &ServerArguments) -> Result<JoinS
     };
     let identity = server_identity(&arguments.data_dir)?;
     let candidate = |lease: &str| Candidate { lease: lease.into(), identity: identity.clone() };
-    let (own, token) = (client.clone(), shutdown.clone());
+    let (own, token) = (manager.clone(), shutdown.clone());
     let lease = candidate("kube-controller-manager");
-    parts.spawn(leader::lead(client.clone(), lease, token, move |term| {
+    parts.spawn(leader::lead(manager.clone(), lease, token, move |term| {
         let run = controllers::run(own.clone(), config.clone(), term);
         async { run.await.context("the controllers ended") }
     }));
-    let (own, token) = (client.clone(), shutdown.clone());
+    let (own, token) = (scheduler.clone(), shutdown.clone());
     let lease = candidate("kube-scheduler");
-    parts.spawn(leader::lead(client.clone(), lease, token, move |term| {
+    parts.spawn(leader::lead(scheduler, lease, token, move |term| {
         let run = scheduler::run(own.clone(), term);
         async { run.await.context("the scheduler ended") }
     }));
     if let Some(config) = metal_config(server, &arguments.metal) {
         parts.spawn(async move {
-            metal::run(client, config, shutdown).await.context("the provisioner ended")
+            metal::run(manager, config, shutdown).await.context("the provisioner ended")
         });
     }
     Ok(parts)
+}
+
+/// A client with an identity of its own: `system:kube-controller-manager` (also for the provisioner) or
+/// `system:kube-scheduler`. What it may do is in the roles of those names, like everybody's.
+async fn client_of(server: &Handle, data_dir: &Path, part: &str) -> Result<kube::Client> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    let identity = match part {
+        "scheduler" => server.pki.scheduler(),
+        _ => server.pki.controller_manager(),
+    };
+    let path = data_dir.join(format!("{part}.kubeconfig"));
+    let text = server.pki.kubeconfig(&server.url, &format!("system:kube-{part}"), identity);
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("failed to open {}", path.display()))?;
+    file.write_all(text.as_bytes())
+        .with_context(|| format!("failed to write {}", path.display()))?;
+    let client = client::load(Some(&path)).await;
+    client.with_context(|| format!("failed to make a client for the {part}"))
 }
 
 /// This control plane's name in Leases: the host's name and a number that the data directory keeps, so that a restarted server
