@@ -1,5 +1,6 @@
-//! `cargo xtask bench`: figures from one run in the rack, printed as tables.
+//! `cargo xtask bench`: figures from one run, printed as tables.
 
+mod api;
 mod idle;
 mod pod;
 mod table;
@@ -11,6 +12,8 @@ use crate::up;
 /// What to measure.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum What {
+    /// Requests, lists and watches of one API server on loopback TLS; needs no rack.
+    Api(api::Options),
     /// The stages of a pod's start, and the memory of an idle pod.
     Pod(pod::Options),
     /// What the control plane and the agents use while nothing happens.
@@ -31,6 +34,7 @@ pub struct Options {
 /// Measures.
 pub fn run(options: &Options) -> Result<()> {
     match &options.what {
+        What::Api(api) => api::run(api),
         What::Pod(pod) => pod::run(pod, &options.rack),
         What::Idle(idle) => idle::run(idle, &options.rack),
     }
