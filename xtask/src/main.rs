@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod cargo;
+mod conformance;
 mod doctor;
 mod e2e;
 mod kube;
@@ -14,6 +15,7 @@ mod progress;
 mod test;
 mod up;
 mod vm_test;
+mod wire;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Builds, tests and runs Bulkhead")]
@@ -38,6 +40,10 @@ enum Command {
     Bench(bench::Options),
     /// Runs a crate's test binaries in a machine with real KVM and root.
     VmTest(vm_test::Options),
+    /// Writes the page that says which conformance tests are covered.
+    Conformance(conformance::Options),
+    /// Drives unmodified clients against a server on loopback and checks what the API holds afterwards.
+    Wire(wire::Options),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +55,8 @@ fn main() -> ExitCode {
         Command::E2e(options) => e2e::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::VmTest(options) => vm_test::run(&options),
+        Command::Conformance(options) => conformance::run(&options),
+        Command::Wire(options) => wire::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

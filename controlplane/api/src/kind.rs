@@ -113,6 +113,7 @@ pub fn kinds() -> Vec<Kind> {
         all.extend(resources::scheduling_node_and_devices());
         all.extend(network::coordination_and_discovery());
         all.extend(extension::flowcontrol());
+        all.extend(extension::storagemigration());
         all
     });
     ALL.clone()
@@ -134,7 +135,7 @@ mod tests {
             );
             assert!(!kind.columns.is_empty(), "{}", kind.kind);
         }
-        assert_eq!(seen.len(), 68);
+        assert_eq!(seen.len(), 69);
     }
 
     #[test]

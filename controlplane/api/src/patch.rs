@@ -5,7 +5,7 @@ mod strategic;
 
 use serde_json::Value;
 
-use crate::{Reason, Status, status::Cause};
+use crate::{Reason, Status};
 
 pub use strategic::strategic_merge;
 
@@ -28,16 +28,8 @@ pub fn json_patch(object: &Value, patch: &Value) -> Result<Value, Status> {
     }
     let mut patched = object.clone();
     json_patch::patch(&mut patched, &operations.0).map_err(|error| {
-        let mut status = Status::new(
-            Reason::Invalid,
-            "the server rejected our request due to an error in our request",
-        );
-        status.causes.push(Cause {
-            reason: "UnexpectedServerResponse".to_owned(),
-            message: error.to_string(),
-            field: String::new(),
-        });
-        status
+        let message = "the server rejected our request due to an error in our request";
+        Status::new(Reason::Invalid, format!("{message}: {error}"))
     })?;
     Ok(patched)
 }

@@ -3,6 +3,7 @@
 //! `schema/types.txt` is written by the crate `schemagen` and parsed once, at first use.
 
 mod check;
+mod docs;
 mod normalize;
 mod openapi;
 mod parse;
@@ -11,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 pub use check::{check_types, unknown_fields};
+pub use docs::describe;
 pub use normalize::{fill_required, normalize};
 pub use openapi::openapi_components;
 

@@ -1,22 +1,54 @@
 //! Upstream's golden files: every kind's protobuf and JSON agree with ours, byte by byte and value by value.
 //!
-//! `BULKHEAD_GOLDEN` names the directory `k8s.io/api/testdata/HEAD` of Debian's golang-k8s-api-dev.
+//! They come from Debian's golang-k8s-api-dev, downloaded once into the cache (`BULKHEAD_CACHE`, or `bulkhead` in the
+//! user's cache folder). `BULKHEAD_GOLDEN` names another directory `k8s.io/api/testdata/HEAD`.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+const PACKAGE: &str = "golang-k8s-api-dev";
+/// The first suite that has the package of this API's release.
+const SUITE: &str = "forky";
+const FILES: &str = "usr/share/gocode/src/k8s.io/api/testdata/HEAD";
+
+/// Named, in the cache, or downloaded now.
+fn golden_files() -> anyhow::Result<PathBuf> {
+    if let Some(named) = std::env::var_os("BULKHEAD_GOLDEN") {
+        return Ok(named.into());
+    }
+    let own = std::env::var_os("BULKHEAD_CACHE").map(PathBuf::from);
+    let users = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let cache = own.or_else(|| Some(users().or_else(home)?.join("bulkhead")));
+    let cache = cache.ok_or_else(|| anyhow::anyhow!("no cache folder"))?;
+    let unpacked = std::fs::read_dir(cache.join("packages")).into_iter().flatten();
+    let mut unpacked = unpacked.filter_map(Result::ok).map(|entry| entry.path());
+    let wanted = format!("{PACKAGE}_0-36");
+    let kept = unpacked.find(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&wanted))
+    });
+    let root = match kept {
+        Some(kept) => kept,
+        None => builder::debian::Packages::of_suite(&cache, SUITE)?.unpack(PACKAGE)?,
+    };
+    Ok(root.join(FILES))
+}
+
 #[test]
 fn golden_files_round_trip() {
-    let Ok(directory) = std::env::var("BULKHEAD_GOLDEN") else {
-        println!("skipped: BULKHEAD_GOLDEN is not set (testdata/HEAD of golang-k8s-api-dev)");
-        return;
+    let directory = match golden_files() {
+        Ok(directory) => directory,
+        Err(why) => {
+            println!("skipped: Debian's package {PACKAGE}: {why:#}");
+            return;
+        }
     };
     let mut failures = Vec::new();
     let mut count = 0;
-    for entry in std::fs::read_dir(&directory).expect("BULKHEAD_GOLDEN is a directory") {
+    for entry in std::fs::read_dir(&directory).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "pb") {
             count += 1;
@@ -25,7 +57,7 @@ fn golden_files_round_trip() {
     }
     println!("{count} kinds, {} failures", failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(count >= 185, "only {count} golden files in {directory}");
+    assert!(count >= 185, "only {count} golden files in {}", directory.display());
 }
 
 fn check(path: &Path) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Writes the schema table of the crate `api` from unpacked Kubernetes Go packages. Run by hand.
 
+mod docs;
 mod gotypes;
 mod proto;
 mod table;
@@ -9,11 +10,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 const SUPPLEMENT: &str = include_str!("supplement.txt");
+const DESCRIPTIONS: &str = include_str!("descriptions.txt");
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [source, target] = arguments.as_slice() else {
-        bail!("usage: schemagen K8S_IO_DIRECTORY TABLE_FILE");
+    let [source, target, descriptions] = arguments.as_slice() else {
+        bail!("usage: schemagen K8S_IO_DIRECTORY TABLE_FILE DESCRIPTIONS_FILE");
     };
     let mut packages = Vec::new();
     for directory in package_directories(Path::new(source))? {
@@ -23,6 +25,29 @@ fn main() -> Result<()> {
     let text = table::render(&packages) + SUPPLEMENT;
     std::fs::write(target, &text).with_context(|| format!("cannot write {target}"))?;
     println!("{target}: {} packages, {} bytes", packages.len(), text.len());
+    write_descriptions(Path::new(source), Path::new(descriptions))
+}
+
+/// Only of versions that are served: the others would double the file.
+fn write_descriptions(source: &Path, target: &Path) -> Result<()> {
+    let mut text = String::new();
+    for directory in package_directories(source)? {
+        let table = directory.join("types_swagger_doc_generated.go");
+        let served = ["/v1", "/v2", "storagemigration/v1beta1"];
+        if !table.exists()
+            || !served.iter().any(|end| directory.ends_with(end.trim_start_matches('/')))
+        {
+            continue;
+        }
+        let go = std::fs::read_to_string(&table)
+            .with_context(|| format!("cannot read {}", table.display()))?;
+        let relative = directory.strip_prefix(source).context("a package outside the source")?;
+        let prefix = format!("io.k8s.{}", relative.display().to_string().replace('/', "."));
+        text.push_str(&docs::render(&prefix, &go));
+    }
+    text.push_str(DESCRIPTIONS);
+    std::fs::write(target, &text).with_context(|| format!("cannot write {}", target.display()))?;
+    println!("{}: {} bytes", target.display(), text.len());
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -27,9 +28,21 @@ const FAILURES_KEPT: usize = 5;
 /// GET by HTTP/1.0: a connection of its own. Returns the body; anything but 200 is an error.
 pub fn get(address: &str, path: &str) -> Result<String> {
     let socket: SocketAddr = address.parse().with_context(|| format!("bad address {address}"))?;
-    let mut stream = TcpStream::connect_timeout(&socket, REQUEST).context("failed to connect")?;
+    let stream = TcpStream::connect_timeout(&socket, REQUEST).context("failed to connect")?;
     stream.set_read_timeout(Some(REQUEST))?;
     stream.set_write_timeout(Some(REQUEST))?;
+    ask(stream, address, path)
+}
+
+/// The same through a socket in the file system.
+pub fn get_unix(socket: &str, path: &str) -> Result<String> {
+    let stream = UnixStream::connect(socket).context("failed to connect")?;
+    stream.set_read_timeout(Some(REQUEST))?;
+    stream.set_write_timeout(Some(REQUEST))?;
+    ask(stream, "localhost", path)
+}
+
+fn ask(mut stream: impl Read + Write, address: &str, path: &str) -> Result<String> {
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut bytes = Vec::new();
     stream.take(PAGE_BYTES_MAX).read_to_end(&mut bytes).context("failed to read the answer")?;

@@ -49,6 +49,9 @@ pub struct Kubectl {
     /// `1.36.4`
     pub version: String,
     program: PathBuf,
+    kubeconfig: PathBuf,
+    /// Where it keeps what discovery said; one for each version and server.
+    cache: PathBuf,
     namespace: Option<String>,
     transport: Transport,
 }
@@ -65,16 +68,23 @@ impl Kubectl {
     /// Unpacks a suite's kubectl below the cache.
     pub fn of_suite(suite: &str) -> Result<Self> {
         let root = Packages::of_suite(&paths::cache(), suite)?.unpack("kubectl")?;
-        let program = root.join("usr/bin/kubectl");
+        Self::of_program(&root.join("usr/bin/kubectl"), services::kubeconfig(), &paths::state())
+    }
+
+    /// A kubectl by its file, for the cluster of a kubeconfig. Its discovery cache is kept below `state`.
+    pub fn of_program(program: &Path, kubeconfig: PathBuf, state: &Path) -> Result<Self> {
         let mut kubectl = Self {
-            version: suite.into(),
-            program,
+            version: String::new(),
+            program: program.to_owned(),
+            kubeconfig,
+            cache: state.join("kubectl-cache"),
             namespace: None,
             transport: Transport::WebSocket,
         };
         let said = kubectl.json(&["version", "--client", "-o", "json"])?;
         let version = said["clientVersion"]["gitVersion"].as_str().context("no client version")?;
         kubectl.version = version.trim_start_matches('v').to_owned();
+        kubectl.cache = state.join(format!("kubectl-cache-{}", kubectl.version));
         Ok(kubectl)
     }
 
@@ -98,8 +108,7 @@ impl Kubectl {
     }
 
     fn fill<S: AsRef<OsStr>>(&self, command: &mut Command, arguments: &[S]) {
-        let cache = paths::state().join(format!("kubectl-cache-{}", self.version));
-        command.env("KUBECONFIG", services::kubeconfig()).env("KUBECACHEDIR", cache);
+        command.env("KUBECONFIG", &self.kubeconfig).env("KUBECACHEDIR", &self.cache);
         if self.transport == Transport::Spdy {
             command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false");
             command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false");

@@ -10,6 +10,8 @@ const APIEXTENSIONS: Group =
 const APIREGISTRATION: Group =
     group("apiregistration.k8s.io", "v1", "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1");
 const FLOWCONTROL: Group = group("flowcontrol.apiserver.k8s.io", "v1", "io.k8s.api.flowcontrol.v1");
+const MIGRATION: Group =
+    group("storagemigration.k8s.io", "v1beta1", "io.k8s.api.storagemigration.v1beta1");
 const CATEGORY: &str = "api-extensions";
 
 pub(super) fn admissionregistration() -> Vec<Kind> {
@@ -43,4 +45,9 @@ pub(super) fn flowcontrol() -> Vec<Kind> {
         FLOWCONTROL.cluster("FlowSchema", "flowschemas").status(),
         FLOWCONTROL.cluster("PriorityLevelConfiguration", "prioritylevelconfigurations").status(),
     ]
+}
+
+/// Beta in 1.36; clients that migrate stored objects expect it.
+pub(super) fn storagemigration() -> Vec<Kind> {
+    vec![MIGRATION.cluster("StorageVersionMigration", "storageversionmigrations").status()]
 }

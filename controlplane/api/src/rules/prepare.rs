@@ -133,10 +133,12 @@ fn keep_metadata(old: &Value, new: &mut Value) {
 fn with_status_of(kind: &Kind, old: &Value, new: &Value) -> Value {
     let mut merged = old.clone();
     copy(new, &mut merged, "status");
-    let takes_metadata = !kind.schema.is_empty() && kind.group != "apps";
     let mut fields = vec!["managedFields", "resourceVersion"];
-    if takes_metadata {
-        fields.extend(["labels", "annotations", "finalizers", "ownerReferences"]);
+    if !kind.schema.is_empty() {
+        fields.extend(["annotations", "finalizers"]);
+        // As upstream's strategies: labels of Deployments and owners of Pods are not the status writer's.
+        fields.extend((kind.kind != "Deployment").then_some("labels"));
+        fields.extend((kind.kind != "Pod").then_some("ownerReferences"));
     }
     copy_metadata(new, &mut merged, &fields);
     if kind.kind == "CertificateSigningRequest" {

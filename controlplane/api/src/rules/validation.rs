@@ -7,6 +7,7 @@ mod metadata;
 mod network;
 mod pod;
 mod resources;
+mod sysctl;
 mod volume;
 mod workloads;
 

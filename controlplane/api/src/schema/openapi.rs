@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Field, Message, Shape, Type, message};
+use super::{Field, Message, Shape, Type, describe, message};
 
 const GROUP_VERSION_KIND: &str = "x-kubernetes-group-version-kind";
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
@@ -11,6 +11,10 @@ const TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Time";
 const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
 const FIELDS_V1: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1";
 const RAW: &str = "io.k8s.apimachinery.pkg.runtime.RawExtension";
+const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an object. Servers should \
+    convert recognized schemas to the latest internal value, and may reject unrecognized values.";
+const KIND: &str = "Kind is a string value representing the REST resource this object represents. Servers may infer this \
+    from the endpoint the client submits requests to. Cannot be updated. In CamelCase.";
 const SCHEMA_PREFIX: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.";
 
 /// OpenAPI v3 schemas of a message and all it refers to, by component name.
@@ -32,17 +36,25 @@ fn add_message(message: &'static Message, components: &mut Map<String, Value>) {
     let mut properties = Map::new();
     let mut required: Vec<&str> = Vec::new();
     if message.is_kind {
-        properties.insert("apiVersion".into(), json!({"type": "string"}));
-        properties.insert("kind".into(), json!({"type": "string"}));
+        for (name, text) in [("apiVersion", API_VERSION), ("kind", KIND)] {
+            properties.insert(name.into(), json!({"type": "string", "description": text}));
+        }
     }
     for field in message.json_fields() {
-        properties.insert(field.name.to_owned(), property(field, components));
+        let mut property = property(field, components);
+        if let Some(text) = describe_field(message, field.name) {
+            property["description"] = json!(text);
+        }
+        properties.insert(field.name.to_owned(), property);
         if field.is_required {
             required.push(field.name);
         }
     }
     required.sort_unstable();
     let mut component = json!({"type": "object"});
+    if let Some(text) = describe(&message.name, "") {
+        component["description"] = json!(text);
+    }
     if !properties.is_empty() {
         component["properties"] = Value::Object(properties);
     }
@@ -56,6 +68,14 @@ fn add_message(message: &'static Message, components: &mut Map<String, Value>) {
         component[GROUP_VERSION_KIND] = json!([group_version_kind(message)]);
     }
     components.insert(message.name.clone(), component);
+}
+
+/// Also the fields of inlined messages.
+fn describe_field(message: &Message, name: &'static str) -> Option<String> {
+    let inlined = message.fields.iter().filter(|field| field.is_inline);
+    describe(&message.name, name).or_else(|| {
+        inlined.filter_map(Field::message).find_map(|inner| describe_field(inner, name))
+    })
 }
 
 fn group_version_kind(message: &Message) -> Value {

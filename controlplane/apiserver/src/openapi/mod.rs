@@ -1,7 +1,9 @@
 //! `/openapi/v3` and `/openapi/v2`.
 
+mod names;
 mod paths;
 mod v2;
+mod v2_protobuf;
 mod v3;
 
 use api::Status;
@@ -27,9 +29,9 @@ pub fn answer(
     none_match: &str,
 ) -> Result<Reply, Status> {
     match path {
-        "/openapi/v2" => Ok(v2::answer(accept)),
+        "/openapi/v2" => Ok(whole(app, accept, none_match)),
         "/openapi/v3" => Ok(discovery::with_etag(&index(app), "application/json", none_match)),
-        _ => document(app, path, query),
+        _ => document(app, path, query, none_match),
     }
 }
 
@@ -44,7 +46,7 @@ fn index(app: &App) -> serde_json::Value {
     for group in &registry.groups {
         for version in &group.versions {
             let path = document_path(&group.name, &version.name);
-            let url = format!("/openapi/v3/{path}?hash={}", v3::hash(version));
+            let url = format!("/openapi/v3/{path}?hash={}", v3::hash(&registry, version));
             paths.insert(path, json!({"serverRelativeURL": url}));
         }
     }
@@ -56,7 +58,37 @@ fn index(app: &App) -> serde_json::Value {
     json!({"paths": paths})
 }
 
-fn document(app: &App, path: &str, query: &Query) -> Result<Reply, Status> {
+/// The v2 document of everything, in JSON or protobuf.
+fn whole(app: &App, accept: &str, none_match: &str) -> Reply {
+    let registry = app.registry.load();
+    let protobuf = accept.contains("proto-openapi.spec.v2");
+    let (hash, text) = app.documents.whole(&registry, protobuf);
+    let media = if protobuf { v2_protobuf::MEDIA } else { "application/json" };
+    let mut reply = tagged(&hash, text, media, none_match);
+    reply
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    reply
+}
+
+/// A document with its hash as ETag; 304 when the client has it.
+fn tagged(hash: &str, text: bytes::Bytes, media: &'static str, none_match: &str) -> Reply {
+    let etag = format!("\"{hash}\"");
+    let same = none_match.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag);
+    let mut reply = if same {
+        respond::bytes(StatusCode::NOT_MODIFIED, media, "")
+    } else {
+        respond::bytes(StatusCode::OK, media, text)
+    };
+    let headers = reply.headers_mut();
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    reply
+}
+
+fn document(app: &App, path: &str, query: &Query, none_match: &str) -> Result<Reply, Status> {
     let registry = app.registry.load();
     let rest = path.strip_prefix("/openapi/v3/").ok_or_else(errors::unknown_path)?;
     let parts: Vec<&str> = rest.split('/').collect();
@@ -66,7 +98,7 @@ fn document(app: &App, path: &str, query: &Query) -> Result<Reply, Status> {
         _ => return Err(errors::unknown_path()),
     };
     let found: &Version = registry.version(group, version).ok_or_else(errors::unknown_path)?;
-    let hash = v3::hash(found);
+    let hash = v3::hash(&registry, found);
     let asked = query.get("hash");
     if !asked.is_empty() && asked != hash {
         let mut reply = respond::bytes(StatusCode::MOVED_PERMANENTLY, "text/plain", "");
@@ -76,14 +108,9 @@ fn document(app: &App, path: &str, query: &Query) -> Result<Reply, Status> {
         return Ok(reply);
     }
     let text = app.documents.get(&registry, group, found);
-    let mut reply = respond::bytes(StatusCode::OK, "application/json", text);
-    let headers = reply.headers_mut();
-    if let Ok(etag) = HeaderValue::from_str(&format!("\"{hash}\"")) {
-        headers.insert(header::ETAG, etag);
-    }
-    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    let mut reply = tagged(&hash, text, "application/json", none_match);
     // A hashed URL never changes its content.
     let caching = if asked.is_empty() { "no-cache, private" } else { "public, immutable" };
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     Ok(reply)
 }

@@ -8,7 +8,11 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{document_path, paths};
+use super::{
+    document_path,
+    paths::{self, DELETE_OPTIONS, PATCH, STATUS},
+    v2, v2_protobuf,
+};
 use crate::registry::{Registry, Version};
 
 /// Built documents by path and hash. One entry per path: an older hash is replaced.
@@ -21,7 +25,7 @@ impl Documents {
     /// The document's JSON.
     pub fn get(&self, registry: &Registry, group: &str, version: &Version) -> Bytes {
         let path = document_path(group, &version.name);
-        let hash = hash(version);
+        let hash = hash(registry, version);
         if let Some((built, text)) = self.built.lock().get(&path)
             && *built == hash
         {
@@ -32,15 +36,46 @@ impl Documents {
         self.built.lock().insert(path, (hash, text.clone()));
         text
     }
+
+    /// The v2 document and its hash.
+    pub fn whole(&self, registry: &Registry, protobuf: bool) -> (String, Bytes) {
+        let path = if protobuf { "v2 protobuf" } else { "v2" };
+        let versions = || registry.groups.iter().flat_map(|group| &group.versions);
+        let mut hasher = Sha256::new();
+        versions().for_each(|version| hasher.update(hash(registry, version)));
+        let hash = hex::encode_upper(hasher.finalize());
+        if let Some((built, text)) = self.built.lock().get(path)
+            && *built == hash
+        {
+            return (hash, text.clone());
+        }
+        let parts = registry.groups.iter().flat_map(|group| {
+            group
+                .versions
+                .iter()
+                .map(|version| build(registry, &document_path(&group.name, &version.name), version))
+        });
+        let document = v2::document(parts.collect());
+        let text = if protobuf {
+            Bytes::from(v2_protobuf::encode(&document))
+        } else {
+            Bytes::from(serde_json::to_vec(&document).expect("trees encode"))
+        };
+        self.built.lock().insert(path.to_owned(), (hash.clone(), text.clone()));
+        (hash, text)
+    }
 }
 
-/// Names the content of a document without building it: rows of the table decide it.
+/// Names the content of a document without building it: rows of the table and schemas of definitions decide it.
 #[must_use]
-pub fn hash(version: &Version) -> String {
+pub fn hash(registry: &Registry, version: &Version) -> String {
     let mut hasher = Sha256::new();
     hasher.update(env!("CARGO_PKG_VERSION"));
     for kind in &version.kinds {
         hasher.update(format!("{kind:?}"));
+        if let Some(schema) = registry.custom_schema(kind) {
+            hasher.update(schema.to_string());
+        }
     }
     hex::encode_upper(hasher.finalize())
 }
@@ -61,10 +96,14 @@ fn build(registry: &Registry, path: &str, version: &Version) -> Value {
             mark(&mut components, &name, kind);
         }
         components.insert(format!("{name}List"), list_schema(kind, &name));
-        paths::add(&mut all_paths, path, kind, &name);
+        for body in paths::add(&mut all_paths, path, kind, &name) {
+            components.extend(schema::openapi_components(body));
+        }
     }
     components.extend(schema::openapi_components(DELETE_OPTIONS));
     components.extend(schema::openapi_components(STATUS));
+    components.insert(PATCH.into(), json!({"type": "object", "description":
+        "Patch is provided to give a concrete name and type to the Kubernetes PATCH request body."}));
     json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": crate::serve::GIT_VERSION},
@@ -75,8 +114,6 @@ fn build(registry: &Registry, path: &str, version: &Version) -> Value {
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
-const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
-const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 
 /// The component of a kind: its schema's name, or the reversed group for custom resources.
 #[must_use]

@@ -20,8 +20,85 @@ pub async fn update(mut call: Call) -> Result<Reply, Status> {
     let kind = call.kind.clone();
     let object = call.read_object(&kind).await?;
     check_name(&call, &object)?;
+    if creates(&call) {
+        return create_by_update(&call, object).await;
+    }
     let item = change(&call, &mut |_| Ok(object.clone())).await?;
     Ok(respond::item(&call, StatusCode::OK, &item))
+}
+
+/// Kinds whose PUT creates what is not there, as upstream's strategies say (`AllowCreateOnUpdate`).
+const CREATED_BY_UPDATE: &[(&str, &str)] = &[
+    ("", "endpoints"),
+    ("", "events"),
+    ("", "limitranges"),
+    ("", "services"),
+    ("coordination.k8s.io", "leases"),
+    ("events.k8s.io", "events"),
+    ("rbac.authorization.k8s.io", "clusterrolebindings"),
+    ("rbac.authorization.k8s.io", "clusterroles"),
+    ("rbac.authorization.k8s.io", "rolebindings"),
+    ("rbac.authorization.k8s.io", "roles"),
+];
+
+fn creates(call: &Call) -> bool {
+    let kind = (call.kind.group.as_str(), call.kind.plural.as_str());
+    let place = Place::new(&call.kind, &call.target.namespace, &call.target.name);
+    call.target.subresource.is_empty()
+        && CREATED_BY_UPDATE.contains(&kind)
+        && call.app.cache.get(&place.collection, &place.namespace, &place.name).is_none()
+}
+
+/// Who may update but not create may not create this way either.
+async fn create_by_update(call: &Call, mut object: Value) -> Result<Reply, Status> {
+    if !meta::text(&object, "resourceVersion").is_empty() {
+        return Err(errors::not_found(&call.kind, &call.target.name));
+    }
+    let mut attributes = call.attributes();
+    attributes.verb = "create".into();
+    call.app.authorizer.check(&attributes)?;
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("generateName");
+    }
+    let item = super::create::create_object(call, object).await?;
+    Ok(respond::item(call, StatusCode::CREATED, &item))
+}
+
+/// Kinds whose PUT must name the version it replaces, as upstream's strategies say (`AllowUnconditionalUpdate`).
+/// Custom resources too.
+const CONDITIONAL: &[(&str, &str)] = &[
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicies"),
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings"),
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("apiregistration.k8s.io", "apiservices"),
+    ("coordination.k8s.io", "leases"),
+    ("flowcontrol.apiserver.k8s.io", "flowschemas"),
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"),
+    ("node.k8s.io", "runtimeclasses"),
+    ("policy", "poddisruptionbudgets"),
+    ("storage.k8s.io", "csidrivers"),
+    ("storage.k8s.io", "csinodes"),
+    ("storage.k8s.io", "volumeattachments"),
+];
+
+/// A PUT without a resourceVersion where one is needed.
+fn check_version_given(call: &Call, new: &Value) -> Result<(), Status> {
+    let kind = (call.kind.group.as_str(), call.kind.plural.as_str());
+    let needed = call.kind.schema.is_empty() || CONDITIONAL.contains(&kind);
+    if call.verb == "update" && needed && meta::text(new, "resourceVersion").is_empty() {
+        return Err(errors::invalid(
+            &call.kind,
+            &call.target.name,
+            "metadata.resourceVersion",
+            "FieldValueInvalid",
+            "Invalid value: 0: must be specified for an update",
+        ));
+    }
+    Ok(())
 }
 
 fn check_name(call: &Call, object: &Value) -> Result<(), Status> {
@@ -81,6 +158,7 @@ async fn step<'a>(
     let old: &Value = &served;
     let subresource = call.target.subresource.as_str();
     let mut new = edit(old)?;
+    check_version_given(call, &new)?;
     check_preconditions(call, old, &new)?;
     keep_system_fields(old, &mut new);
     rules::set_defaults(kind, &mut new);

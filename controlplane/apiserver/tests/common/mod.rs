@@ -103,7 +103,18 @@ impl Cluster {
         body: &Value,
     ) -> (u16, HeaderMap, Value) {
         let text = if body.is_null() { String::new() } else { body.to_string() };
-        let response = self.send(method, path, headers, text).await;
+        self.json_text(method, path, headers, &text).await
+    }
+
+    /// The same with a body in its own words.
+    pub async fn json_text(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, HeaderMap, Value) {
+        let response = self.send(method, path, headers, body.to_owned()).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let value = serde_json::from_slice(&bytes)

@@ -60,6 +60,7 @@ impl Graph {
     pub(super) fn put(&mut self, resource: &ApiResource, meta: &ObjectMeta) -> Vec<Identity> {
         let identity = identity(resource, meta);
         let owners = meta.owner_references.clone().unwrap_or_default();
+        let before = self.nodes.get(&identity.uid).map(|node| node.owners.clone());
         self.unlink(&identity.uid);
         for owner in &owners {
             self.dependents.entry(owner.uid.clone()).or_default().insert(identity.uid.clone());
@@ -77,6 +78,10 @@ impl Graph {
         if deleting {
             affected.extend(self.dependents_of(&identity.uid));
         }
+        // An owner that is being deleted may have waited for just this: the dependent let go, or blocks no longer.
+        let before = before.into_iter().flatten();
+        let waiting = before.filter_map(|owner| self.nodes.get(&owner.uid));
+        affected.extend(waiting.filter(|node| node.deleting).map(|node| node.identity.clone()));
         affected
     }
 
@@ -298,7 +303,8 @@ mod tests {
         assert!(
             matches!(verdict(&graph, "child"), Verdict::ReleaseOwners { remaining } if remaining.len() == 1)
         );
-        graph.put(&resource(), &meta("child", &["other"], &[], false));
+        let affected = graph.put(&resource(), &meta("child", &["other"], &[], false));
+        assert!(affected.iter().any(|one| one.name == "owner"), "the owner is judged again");
         assert!(matches!(verdict(&graph, "owner"), Verdict::RemoveFinalizer { .. }));
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::container::{self, Scene};
-use super::{check_selector, items, metadata, text, volume};
+use super::{check_selector, items, metadata, sysctl, text, volume};
 use crate::rules::names;
 use crate::rules::problems::Problems;
 
@@ -58,6 +58,7 @@ pub(super) fn validate_spec(spec: &Value, path: &str, problems: &mut Problems) {
     check_tolerations(spec, path, problems);
     check_affinity(&spec["affinity"], &format!("{path}.affinity"), problems);
     check_spread(spec, path, problems);
+    sysctl::validate(&spec["securityContext"], &format!("{path}.securityContext"), problems);
 }
 
 /// Only init containers have restart policies of their own (sidecars).

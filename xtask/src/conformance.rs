@@ -1,0 +1,211 @@
+//! `cargo xtask conformance`: writes docs/conformance.md from the list of conformance tests and the list of ours that
+//! cover them. No row is claimed for a test that the sources do not have.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::paths;
+
+const LIST: &str = "docs/conformance/list.psv";
+const COVERED: &str = "docs/conformance/covered.txt";
+const PAGE: &str = "docs/conformance.md";
+/// Tests of this release are not part of what is aimed at.
+const NEXT_RELEASE: &str = "1.37";
+
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct Options {
+    /// Write nothing; fail when the page is not what would be written.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// A test of the published list.
+#[derive(Debug)]
+struct Row {
+    number: u32,
+    area: String,
+    needs: String,
+    title: String,
+    release: String,
+}
+
+/// A test of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Test {
+    level: String,
+    place: String,
+    name: String,
+}
+
+/// Writes the page, or checks it.
+pub fn run(options: &Options) -> Result<()> {
+    let root = paths::root();
+    let read = |name: &str| fs::read_to_string(root.join(name)).with_context(|| name.to_owned());
+    let rows = parse_list(&read(LIST)?)?;
+    let covered = parse_covered(&read(COVERED)?)?;
+    let mut problems = Vec::new();
+    for (number, test) in &covered {
+        if !rows.iter().any(|row| row.number == *number) {
+            problems.push(format!("{COVERED}: no row {number} in the list"));
+        }
+        if !exists(&root, test)? {
+            problems
+                .push(format!("{COVERED}: row {number}: no test {} in {}", test.name, test.place));
+        }
+    }
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    let page = render(&rows, &covered);
+    if options.check {
+        let present = read(PAGE).unwrap_or_default();
+        ensure!(present == page, "{PAGE} is not up to date: run `cargo xtask conformance`");
+    } else {
+        fs::write(root.join(PAGE), &page).context(PAGE)?;
+    }
+    let aimed = rows.iter().filter(|row| row.release != NEXT_RELEASE).count();
+    println!("{PAGE}: {} of {aimed} rows covered", covered.len());
+    Ok(())
+}
+
+fn parse_list(text: &str) -> Result<Vec<Row>> {
+    text.lines()
+        .map(|line| {
+            let parts: Vec<&str> = line.split('|').collect();
+            let [number, area, needs, title, release] = parts.as_slice() else {
+                bail!("{LIST}: not five parts: {line}");
+            };
+            let number = number.parse().with_context(|| format!("{LIST}: {line}"))?;
+            Ok(Row {
+                number,
+                area: (*area).into(),
+                needs: (*needs).into(),
+                title: (*title).into(),
+                release: (*release).into(),
+            })
+        })
+        .collect()
+}
+
+fn parse_covered(text: &str) -> Result<BTreeMap<u32, Test>> {
+    let mut covered = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [number, level, place, name] = words.as_slice() else {
+            bail!("{COVERED}: not `NUMBER LEVEL PLACE NAME`: {line}");
+        };
+        ensure!(["unit", "server", "wire", "rack"].contains(level), "{COVERED}: level {level}");
+        let test = Test { level: (*level).into(), place: (*place).into(), name: (*name).into() };
+        let number: u32 = number.parse().with_context(|| format!("{COVERED}: {line}"))?;
+        ensure!(covered.insert(number, test).is_none(), "{COVERED}: row {number} occurs twice");
+    }
+    Ok(covered)
+}
+
+/// Whether the sources have a test.
+fn exists(root: &Path, test: &Test) -> Result<bool> {
+    let (file, is_test): (&str, fn(&str, &str) -> bool) = match test.place.as_str() {
+        "wire" => ("xtask/src/wire/cases/mod.rs", |text, name| text.contains(&format!("\"{name}\","))),
+        "e2e" => ("xtask/src/e2e/checks.rs", |text, name| text.contains(&format!("\"{name}\","))),
+        file => (file, has_test),
+    };
+    let path = root.join(file);
+    let text = fs::read_to_string(&path).with_context(|| format!("failed to read {file}"))?;
+    Ok(is_test(&text, &test.name))
+}
+
+/// A function behind `#[test]` (or tokio's), or a line `name: ...` of a macro that makes tests.
+fn has_test(text: &str, name: &str) -> bool {
+    let function = format!("fn {name}(");
+    let mut marked = false;
+    let mut in_macro = false;
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("#[") {
+            marked |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            continue;
+        }
+        if line.contains(&function) && marked {
+            return true;
+        }
+        in_macro = (in_macro && line != "}") || line == "operations! {";
+        if in_macro && line.starts_with(&format!("{name}:")) {
+            return true;
+        }
+        marked &= line.is_empty() || line.starts_with("//");
+    }
+    false
+}
+
+fn render(rows: &[Row], covered: &BTreeMap<u32, Test>) -> String {
+    let mut out = String::from(
+        "# Conformance\n\nWritten by `cargo xtask conformance` from `conformance/list.psv` (the published list, in short) and \
+         `conformance/covered.txt`. A row has a test of ours that fails when what the row is about breaks, or says \"not yet\".\n\n\
+         Levels: unit = functions; server = an API server over the wire; wire = kubectl against a server on loopback (`cargo xtask wire`); \
+         rack = real nodes (`cargo xtask e2e`). What a row needs: api = API server, ctl = a controller, sch = scheduler, pod = a node that \
+         runs containers, net, dns, vol, cli. Rows of 1.37 are shown but not aimed at.\n\n",
+    );
+    let mut areas: Vec<&str> = rows.iter().map(|row| row.area.as_str()).collect();
+    areas.dedup();
+    out.push_str("| area | rows | covered |\n|---|---|---|\n");
+    let count = |area: Option<&str>| {
+        let rows = rows.iter().filter(|row| area.is_none_or(|area| row.area == area));
+        let rows: Vec<&Row> = rows.filter(|row| row.release != NEXT_RELEASE).collect();
+        let done = rows.iter().filter(|row| covered.contains_key(&row.number)).count();
+        (rows.len(), done)
+    };
+    for area in &areas {
+        let (all, done) = count(Some(area));
+        line(&mut out, format_args!("| {area} | {all} | {done} |"));
+    }
+    let (all, done) = count(None);
+    line(&mut out, format_args!("| **all** | {all} | {done} |"));
+    for area in areas {
+        line(
+            &mut out,
+            format_args!("\n## {area}\n\n| | test | needs | since | ours |\n|---|---|---|---|---|"),
+        );
+        for row in rows.iter().filter(|row| row.area == area) {
+            let Row { number, needs, title, release, .. } = row;
+            let ours = covered.get(number).map_or("not yet".to_owned(), shown);
+            line(&mut out, format_args!("| {number} | {title} | {needs} | {release} | {ours} |"));
+        }
+    }
+    out
+}
+
+fn shown(test: &Test) -> String {
+    let Test { level, place, name } = test;
+    match place.as_str() {
+        "wire" | "e2e" => format!("{level}: `{name}`"),
+        file => format!("{level}: `{name}` in `{file}`"),
+    }
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    writeln!(out, "{text}").expect("writing to a String cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tests_count() {
+        let text = "fn helper() {}\n#[test]\n/// Why.\nfn one() {}\n#[tokio::test]\nasync fn two() {}\noperations! {\n    three: \"/x\";\n}\nfour: 1\n";
+        for (name, expect) in [
+            ("helper", false),
+            ("one", true),
+            ("two", true),
+            ("three", true),
+            ("four", false),
+            ("on", false),
+        ] {
+            assert_eq!(has_test(text, name), expect, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_page_is_up_to_date() {
+        run(&Options { check: true }).unwrap();
+    }
+}

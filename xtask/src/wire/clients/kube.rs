@@ -1,0 +1,77 @@
+//! kube-rs' own integration tests, which its authors run against a cluster: copied out of cargo's cache for the run.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{home, output};
+use crate::wire::server::Server;
+
+const BUILD_AND_RUN: Duration = Duration::from_secs(3600);
+/// Tests that run a program in a real image, or ask the node for what only a kubelet has.
+const NEED_CONTAINERS: &[&str] =
+    &["pod_can_exec", "pod_can_use", "pod_can_portforward", "pod_can_attach"];
+/// The packages whose ignored tests are run, with what their tests need besides their own dependencies.
+const PACKAGES: [(&str, &str); 2] = [
+    (
+        "kube-client-5.0.0",
+        "kube = { version = \"5\", features = [\"derive\", \"client\", \"ws\", \"runtime\"] }",
+    ),
+    ("kube-5.0.0", ""),
+];
+
+pub fn run(server: &Server) -> Result<String> {
+    let mut told = Vec::new();
+    for (package, more) in PACKAGES {
+        let Some(source) = source(package) else {
+            told.push(format!("skipped: {package} in cargo's registry"));
+            continue;
+        };
+        let folder = prepare(package, &source, more)?;
+        let mut command = Command::new("cargo");
+        command.args(["test", "--lib", "--all-features", "--", "--ignored", "--test-threads=1"]);
+        for name in NEED_CONTAINERS {
+            command.args(["--skip", name]);
+        }
+        command.current_dir(&folder).env("KUBECONFIG", server.kubeconfig());
+        command.env("CARGO_TARGET_DIR", home("kube-target")?);
+        let said = output(&mut command, BUILD_AND_RUN)?;
+        let sum = said.lines().rfind(|line| line.starts_with("test result:"));
+        let sum = sum.with_context(|| format!("{package} said no result: {said}"))?;
+        ensure!(sum.contains(" 0 failed"), "{package}: {sum}");
+        told.push(format!("{package}: {sum}"));
+    }
+    Ok(told.join("; "))
+}
+
+fn source(package: &str) -> Option<PathBuf> {
+    let cargo = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let users = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo"));
+    let indexes = fs::read_dir(cargo.or_else(users)?.join("registry/src")).ok()?;
+    indexes
+        .filter_map(Result::ok)
+        .map(|index| index.path().join(package))
+        .find(|path| path.is_dir())
+}
+
+/// A copy that stands alone, with its dev-dependencies.
+fn prepare(package: &str, source: &Path, more: &str) -> Result<PathBuf> {
+    let folder = home(package)?;
+    output(Command::new("cp").args(["-rT"]).arg(source).arg(&folder), Duration::from_secs(60))?;
+    let manifest = folder.join("Cargo.toml");
+    let mut text = fs::read_to_string(&manifest).context("failed to read the manifest")?;
+    if !text.contains("[workspace]") {
+        text.push_str("\n[workspace]\n");
+    }
+    if !more.is_empty() && !text.contains("[dev-dependencies.kube]") {
+        let table = "[dev-dependencies.kube]\nversion = \"5\"\nfeatures = [\"derive\", \"client\", \"ws\", \"runtime\"]\n";
+        text.push_str(&format!("\n{table}"));
+    }
+    fs::write(&manifest, text).context("failed to write the manifest")?;
+    Ok(folder)
+}
