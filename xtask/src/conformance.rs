@@ -105,7 +105,9 @@ fn parse_covered(text: &str) -> Result<BTreeMap<u32, Test>> {
 /// Whether the sources have a test.
 fn exists(root: &Path, test: &Test) -> Result<bool> {
     let (file, is_test): (&str, fn(&str, &str) -> bool) = match test.place.as_str() {
-        "wire" => ("xtask/src/wire/cases/mod.rs", |text, name| text.contains(&format!("\"{name}\","))),
+        "wire" => {
+            ("xtask/src/wire/cases/mod.rs", |text, name| text.contains(&format!("\"{name}\",")))
+        }
         "e2e" => ("xtask/src/e2e/checks.rs", |text, name| text.contains(&format!("\"{name}\","))),
         file => (file, has_test),
     };

@@ -90,8 +90,9 @@ async fn pod_on_agent(cluster: &Cluster) -> &'static str {
 async fn logs_come_from_the_agent() {
     let cluster = Cluster::start().await;
     let pod = pod_on_agent(&cluster).await;
-    let (code, _, text) =
+    let (code, headers, text) =
         cluster.json("GET", &format!("{pod}/log?follow=true&tailLines=3"), &[], &Value::Null).await;
+    assert_eq!(headers["content-type"], "text/plain");
     assert_eq!((code, text), (200, json!("/containerLogs/default/p/c?follow=true&tailLines=3")));
     let (code, error) = cluster.get(&format!("{pod}/log?previous=true")).await;
     let text = "previous terminated container not found";

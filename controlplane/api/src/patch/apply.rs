@@ -53,6 +53,7 @@ pub fn apply_custom(
 ) -> Result<Value, Status> {
     check_config(kind, config)?;
     let scene = Scene::new(kind, open_api, writer);
+    scene.root.check(config, "").map_err(|problem| untyped(kind, config, &problem))?;
     let mut managers = live.map(Managers::read).unwrap_or_default();
     let current = match live {
         Some(live) => without_managed_fields(live),
@@ -140,6 +141,18 @@ fn check_config(kind: &Kind, config: &Value) -> Result<(), Status> {
         return bad("metadata.managedFields must be nil".to_owned());
     }
     Ok(())
+}
+
+/// In upstream's words; there it is a server error.
+fn untyped(kind: &Kind, config: &Value, problem: &str) -> Status {
+    let text = |field: &str| config["metadata"][field].as_str().unwrap_or_default();
+    let (namespace, name) = (text("namespace"), text("name"));
+    let message = format!(
+        "failed to create typed patch object ({namespace}/{name}; {}, Kind={}): {problem}",
+        kind.api_version(),
+        kind.kind
+    );
+    Status::new(Reason::BadRequest, message)
 }
 
 fn without_managed_fields(object: &Value) -> Value {

@@ -57,7 +57,7 @@ pub fn labels(input: &[u8]) -> bool {
         json!({"metadata": {"labels": {"a": "b", "n": "5"}}}),
         json!({"metadata": {"labels": 7}}),
     ] {
-        selector.matches_object(&object);
+        let _matched = selector.matches_object(&object);
     }
     true
 }
@@ -66,7 +66,7 @@ pub fn fields(input: &[u8]) -> bool {
     let Some(text) = text(input) else { return false };
     let Ok(selector) = Fields::parse(&kind("Pod"), text) else { return false };
     for object in objects() {
-        selector.matches(&object);
+        let _matched = selector.matches(&object);
     }
     true
 }
@@ -77,7 +77,7 @@ pub fn values(input: &[u8]) -> bool {
         let shown = time::format_micros(instant);
         assert_eq!(time::parse(&shown).map(time::format_micros), Some(shown));
     }
-    time::format_go_duration(time::parse_go_duration(text));
+    let _shown = time::format_go_duration(time::parse_go_duration(text));
     let Ok(parsed) = quantity::parse(text) else { return false };
     let shown = parsed.to_string();
     let again = quantity::parse(&shown).unwrap_or_else(|_| panic!("{text} was written {shown}"));
@@ -141,7 +141,14 @@ pub fn validation(input: &[u8]) -> bool {
     rules::set_defaults(&kind, &mut object);
     rules::prepare_create(&kind, &mut object);
     let causes = rules::validate(&kind, &object, None);
-    rules::validate(&kind, &object, Some(&old));
-    api::columns::table(&kind, &[&object], json!({}), api::columns::IncludeObject::None, true, 0);
+    let _causes = rules::validate(&kind, &object, Some(&old));
+    let _table = api::columns::table(
+        &kind,
+        &[&object],
+        json!({}),
+        api::columns::IncludeObject::None,
+        true,
+        0,
+    );
     causes.is_empty()
 }

@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+mod access;
 #[path = "../common/mod.rs"]
 mod common;
-mod access;
 mod discovery;
 mod pods;
 mod watches;
@@ -38,4 +38,3 @@ async fn cluster() -> Cluster {
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
-

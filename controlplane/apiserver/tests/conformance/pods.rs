@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::{MERGE, PODS, cluster, pod, text};
 
-
 #[tokio::test]
 async fn pods_get_class_generation_and_status() {
     let cluster = cluster().await;

@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use super::{evidence, home, output};
 use crate::wire::server::Server;
 
+/// The last major version that runs on Node 20.
+const PACKAGE: &str = "@kubernetes/client-node@1";
 const INSTALL: Duration = Duration::from_secs(600);
 const RUN: Duration = Duration::from_secs(600);
 
@@ -15,7 +17,7 @@ pub fn run(server: &Server) -> Result<String> {
     if !folder.join("node_modules/@kubernetes/client-node").exists() {
         let mut install = Command::new("npm");
         install.args(["install", "--silent", "--no-fund", "--no-audit", "--prefix"]).arg(&folder);
-        output(install.arg("@kubernetes/client-node"), INSTALL)?;
+        output(install.arg(PACKAGE), INSTALL)?;
     }
     let script = folder.join("check.mjs");
     std::fs::write(&script, include_str!("check.mjs")).context("failed to write the script")?;

@@ -170,6 +170,48 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// What is wrong with the lists of an applied configuration: items that cannot be told apart.
+    pub fn check(self, value: &Value, path: &str) -> Result<(), String> {
+        match value {
+            Value::Object(fields) => fields.iter().try_for_each(|(name, inner)| {
+                self.child(name).check(inner, &format!("{path}.{name}"))
+            }),
+            Value::Array(items) => {
+                if let layout @ Layout::Keyed(_) = self.own_layout() {
+                    self.check_keys(&layout, items, path)?;
+                }
+                items.iter().enumerate().try_for_each(|(index, item)| {
+                    self.item().check(item, &format!("{path}[{index}]"))
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_keys(self, layout: &Layout, items: &[Value], path: &str) -> Result<(), String> {
+        let Layout::Keyed(keys) = layout else { return Ok(()) };
+        let mut seen = std::collections::BTreeSet::new();
+        for (index, item) in items.iter().enumerate() {
+            let omitted = |key: &&String| {
+                item.get(*key).is_none_or(Value::is_null) && self.item().default_of(key).is_none()
+            };
+            if let Some(key) = keys.iter().find(omitted) {
+                return Err(format!(
+                    "{path}: element {index}: associative list with keys has an element that omits key field {key:?} \
+                     (and doesn't have default value)"
+                ));
+            }
+            let element = self.element(layout, index, item);
+            if !seen.insert(element.clone()) {
+                return Err(format!(
+                    "{path}: duplicate entries for key {}",
+                    element.trim_start_matches("k:")
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn default_of(self, name: &str) -> Option<Value> {
         match self {
             Self::Message(message) => {

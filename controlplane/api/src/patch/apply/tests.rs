@@ -180,3 +180,24 @@ fn custom_resources_follow_their_schema() {
             .contains("Incorrect version")
     );
 }
+
+#[test]
+fn list_items_must_be_told_apart() {
+    let kind = kind("Deployment");
+    for (containers, expect) in [
+        (
+            json!([{"image": "i"}]),
+            ".spec.template.spec.containers: element 0: associative list with keys has an element that omits key field \"name\"",
+        ),
+        (
+            json!([{"name": "c"}, {"name": "c"}]),
+            ".spec.template.spec.containers: duplicate entries for key {\"name\":\"c\"}",
+        ),
+    ] {
+        let config = deployment(json!({"template": {"spec": {"containers": containers}}}));
+        let refused = apply(&kind, None, &config, &writer("a")).unwrap_err();
+        assert!(refused.message.contains(expect), "{}", refused.message);
+        let start = "failed to create typed patch object (/d; apps/v1, Kind=Deployment): ";
+        assert!(refused.message.starts_with(start), "{}", refused.message);
+    }
+}

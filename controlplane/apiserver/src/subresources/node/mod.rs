@@ -48,7 +48,14 @@ pub async fn pod_stream(call: Call) -> Result<Reply, Status> {
     }
     let peer = agent(&call, node)?;
     let query = call.query.encode();
-    forward::forward(call, peer, &with_query(&path, &query), verb == "log").await
+    let log = verb == "log";
+    let mut reply = forward::forward(call, peer, &with_query(&path, &query), log).await?;
+    if log {
+        // Generated clients do not read an answer without a type.
+        let text = http::HeaderValue::from_static("text/plain");
+        reply.headers_mut().entry(http::header::CONTENT_TYPE).or_insert(text);
+    }
+    Ok(reply)
 }
 
 fn with_query(path: &str, query: &str) -> String {
