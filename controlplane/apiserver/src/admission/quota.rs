@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use api::{
     Status,
+    quantity::{Format, Quantity},
     quota::{self, Verdict},
     resources::Amounts,
 };
@@ -93,9 +94,9 @@ fn charge_one(
 fn difference(new: Amounts, old: &Amounts) -> Amounts {
     let mut delta = new;
     for (name, amount) in old {
-        let zero = *amount - *amount;
-        let before = delta.get(name).copied().unwrap_or(zero);
-        delta.insert(name.clone(), before - *amount);
+        let zero = Quantity::from_units(0, Format::DecimalSi);
+        let now = delta.get(name).copied().unwrap_or(zero);
+        delta.insert(name.clone(), now - *amount);
     }
     delta.retain(|_, amount| !amount.is_zero());
     delta

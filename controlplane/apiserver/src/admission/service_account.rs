@@ -137,7 +137,8 @@ fn token_volume(name: &str) -> Value {
 /// What a mirror pod may not have, and which secrets a pod may use.
 pub async fn validate(request: &Request<'_>, pod: &Value) -> Result<(), Status> {
     let debugs = request.is_update() && request.is_sub("", "pods", "ephemeralcontainers");
-    if !debugs && !(request.is_create() && request.is("", "pods")) {
+    let creates = request.is_create() && request.is("", "pods");
+    if !debugs && !creates {
         return Ok(());
     }
     if is_mirror(pod) {

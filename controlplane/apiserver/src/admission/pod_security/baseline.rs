@@ -213,7 +213,8 @@ pub fn se_linux(view: &View<'_>) -> Option<Finding> {
         let options = &owner["securityContext"]["seLinuxOptions"];
         let text = |field: &str| options[field].as_str().unwrap_or_default();
         let kind = text("type");
-        let bad_kind = !SE_LINUX_TYPES.contains(&kind) && !(engine && kind == SE_LINUX_ENGINE);
+        let fine = SE_LINUX_TYPES.contains(&kind) || (engine && kind == SE_LINUX_ENGINE);
+        let bad_kind = !fine;
         if bad_kind {
             kinds.push(kind.to_owned());
         }

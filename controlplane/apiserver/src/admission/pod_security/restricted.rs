@@ -73,7 +73,8 @@ pub fn volumes(view: &View<'_>) -> Option<Finding> {
     let image = view.version.is_at_least(35);
     let is_bad = |volume: &&Value| {
         let kind = volume_kind(volume);
-        !VOLUMES.contains(&kind) && !(image && kind == IMAGE)
+        let fine = VOLUMES.contains(&kind) || (image && kind == IMAGE);
+        !fine
     };
     let all = view.spec["volumes"].as_array().into_iter().flatten();
     let bad: Vec<&Value> = all.filter(is_bad).collect();
