@@ -13,6 +13,7 @@ use rustix::mount::{
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use crate::modules;
 use crate::network;
 use crate::options::Options;
 
@@ -63,6 +64,7 @@ pub fn prepare(options: &Options) -> Result<Paths> {
 fn boot() -> Result<Paths> {
     mount_plain("devtmpfs", "/dev", "mode=0755").context("mount /dev")?;
     open_missing_streams().context("open standard streams")?;
+    modules::load_all(Path::new(modules::FOLDER)).context("load modules")?;
     replace_root().context("replace the root")?;
     mount_plain("proc", "/proc", "").context("mount /proc")?;
     mount_plain("sysfs", "/sys", "").context("mount /sys")?;

@@ -11,6 +11,7 @@ mod forward;
 mod layers;
 mod listen;
 mod log;
+mod modules;
 mod netlink;
 mod network;
 mod options;

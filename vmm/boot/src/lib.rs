@@ -1,6 +1,7 @@
 //! Puts a Linux kernel, its initrd, command line and tables into guest RAM, ready for the first
 //! instruction (64-bit boot protocol of Linux, Documentation/arch/x86/boot.rst).
 
+pub mod acpi;
 pub mod cmdline;
 pub mod e820;
 pub mod image;
@@ -21,8 +22,8 @@ pub struct Boot<'a> {
     pub initrd: Option<&'a File>,
     /// The whole command line.
     pub cmdline: &'a str,
-    /// Number of processors, for the MP table.
-    pub vcpus: u8,
+    /// What the tables tell the kernel.
+    pub machine: acpi::Machine,
 }
 
 /// Where the boot processor starts, in 64-bit mode with [`paging::PML4`](memory::layout::PML4_START).
@@ -40,6 +41,9 @@ pub enum Error {
     /// See [`kernel::Error`].
     #[error("load the kernel")]
     Kernel(#[from] kernel::Error),
+    /// See [`acpi::Error`].
+    #[error("write the ACPI tables")]
+    Acpi(#[from] acpi::Error),
     /// See [`mptable::Error`].
     #[error("write the MP table")]
     MpTable(#[from] mptable::Error),
@@ -59,7 +63,8 @@ pub fn load(ram: &GuestRam, boot: &Boot<'_>) -> Result<Entry, Error> {
         None => None,
     };
     paging::write_tables(ram)?;
-    mptable::write_table(ram, boot.vcpus)?;
+    mptable::write_table(ram, boot.machine.vcpus)?;
+    acpi::write_tables(ram, boot.machine)?;
     zero_page::write(ram, &loaded, initrd, boot.cmdline)?;
     Ok(Entry { instruction: loaded.entry, zero_page: memory::layout::ZERO_PAGE_START })
 }

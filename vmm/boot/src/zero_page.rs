@@ -2,7 +2,7 @@
 
 use linux_loader::loader::bootparam::{boot_e820_entry, boot_params};
 use memory::GuestRam;
-use memory::layout::{CMDLINE_BYTES_MAX, CMDLINE_START, ZERO_PAGE_START};
+use memory::layout::{ACPI_START, CMDLINE_BYTES_MAX, CMDLINE_START, ZERO_PAGE_START};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryRegion};
 
 use crate::e820::{Range, plan_map};
@@ -48,6 +48,7 @@ fn compose(
 ) -> boot_params {
     let mut page = boot_params { hdr: kernel.header, ..boot_params::default() };
     page.hdr.type_of_loader = LOADER_UNDEFINED;
+    page.acpi_rsdp_addr = ACPI_START;
     // Both are below 4 GiB and 2 KiB by the layout.
     page.hdr.cmd_line_ptr = CMDLINE_START as u32;
     page.hdr.cmdline_size = cmdline_bytes as u32;
@@ -83,6 +84,7 @@ mod tests {
         assert_eq!({ page.hdr.cmd_line_ptr }, CMDLINE_START as u32);
         assert_eq!({ page.hdr.ramdisk_image }, 0x300_0000);
         assert_eq!({ page.hdr.ramdisk_size }, 77);
+        assert_eq!({ page.acpi_rsdp_addr }, ACPI_START);
         assert_eq!(page.e820_entries, 3);
         let mut text = [0; 15];
         ram.read_slice(&mut text, GuestAddress(CMDLINE_START)).unwrap();

@@ -4,6 +4,7 @@
 //! 0            GDT, zero page, page tables, command line
 //! 0x9_fc00     MP floating pointer (the last KiB of base memory is searched by Linux)
 //! 0xe_0000     MP configuration table
+//! 0xf_0000     ACPI tables, the root pointer first
 //! 0x10_0000    kernel, then free RAM; the initrd ends at the end of low RAM
 //! 0xc000_0000  devices (virtio-mmio, one page each), IOAPIC, local APIC
 //! 4 GiB        the rest of RAM
@@ -31,6 +32,10 @@ pub const CMDLINE_BYTES_MAX: usize = 2048;
 pub const EBDA_START: u64 = 0x9_fc00;
 /// The MP configuration table.
 pub const MP_TABLE_START: u64 = 0xe_0000;
+/// The ACPI tables; within the area that Linux searches for the root pointer.
+pub const ACPI_START: u64 = 0xf_0000;
+/// Room for them in bytes.
+pub const ACPI_BYTES_MAX: u64 = HIGH_MEMORY_START - ACPI_START;
 /// Where ordinary RAM begins again.
 pub const HIGH_MEMORY_START: u64 = 0x10_0000;
 /// Start of the hole in RAM for devices; also where virtio-mmio windows begin.

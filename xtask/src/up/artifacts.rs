@@ -52,9 +52,15 @@ pub fn build_guest_kernel(progress: impl Fn(&str)) -> Result<PathBuf> {
     builder::kernel::build(&fragment, &paths::cache(), jobs, progress)
 }
 
-/// Packs the guest's PID 1.
-pub fn guest_initramfs() -> Result<String> {
-    builder::guest::initramfs(&paths::binaries("release").join("init"), &guest_path())?;
+/// Packs the guest's PID 1, with the modules that a prebuilt kernel needs.
+pub fn guest_initramfs(prebuilt: bool) -> Result<String> {
+    let modules = if prebuilt {
+        let packages = Packages::of_this_machine(&paths::cache());
+        builder::guest::modules(&node::debian_kernel(&packages, true)?)?
+    } else {
+        Vec::new()
+    };
+    builder::guest::initramfs(&paths::binaries("release").join("init"), &modules, &guest_path())?;
     Ok(size_of(&guest_path()))
 }
 
@@ -89,11 +95,13 @@ pub fn demo_images(bar: &ProgressBar) -> Result<String> {
     Ok(names.join(" "))
 }
 
-fn kernel_path() -> PathBuf {
+/// The kernel of pods.
+pub fn kernel_path() -> PathBuf {
     paths::images().join("guest-vmlinux")
 }
 
-fn guest_path() -> PathBuf {
+/// The initramfs of pods.
+pub fn guest_path() -> PathBuf {
     paths::images().join("guest.cpio")
 }
 

@@ -60,8 +60,13 @@ pub fn build(kvm: &Kvm, config: Config, ended: &Ended) -> Result<Parts> {
     let ram = memory::allocate(memory_bytes)?;
     let devices = devices::make(disks, nics, vsock)?;
     let cmdline = boot::cmdline::compose(devices.len(), console.is_some(), &cmdline);
+    let described = boot::acpi::Machine {
+        vcpus: vcpu_count,
+        devices: devices.len(),
+        console: console.is_some(),
+    };
     let boot =
-        Boot { kernel: &kernel, initrd: initrd.as_ref(), cmdline: &cmdline, vcpus: vcpu_count };
+        Boot { kernel: &kernel, initrd: initrd.as_ref(), cmdline: &cmdline, machine: described };
     let entry = boot::load(&ram, &boot)?;
     let machine = Machine::create(kvm, ram.clone())?;
     let connected = Devices::connect(devices, &machine)?;

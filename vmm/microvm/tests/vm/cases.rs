@@ -11,10 +11,11 @@ use proto::vmm::{DescribeRequest, KillRequest, PauseRequest, ResumeRequest, desc
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::guest::{ECHO_PORT, HOST_ADDRESS};
-use crate::host::{Builder, Vm, make_tap};
+use crate::host::{Builder, Kernel, Vm, make_tap};
+use crate::memory;
 
 /// Longest wait for a step of a guest in emulation.
-const DEADLINE: Duration = Duration::from_secs(120);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 /// How long a paused guest is watched.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -40,10 +41,19 @@ pub fn broken_kernels_fail_with_a_line() {
 }
 
 pub fn devices_work_in_a_jailed_vm() {
+    check_devices(Kernel::Own);
+}
+
+/// By ACPI and modules: it has neither an MP table parser nor devices on the command line.
+pub fn prebuilt_kernels_find_devices() {
+    check_devices(Kernel::Prebuilt);
+}
+
+fn check_devices(kernel: Kernel) {
     let read_only = disk(b'r');
     let writable = disk(b'w');
     let server = serve_echo(make_tap("bhtest0", "10.99.0.1/24"));
-    let mut vm = Builder::new("devices")
+    let mut vm = Builder::of("devices", kernel)
         .vcpus(2)
         .disk(read_only.try_clone().unwrap(), true, "sha256-0123")
         .disk(writable.try_clone().unwrap(), false, "scratch")
@@ -88,7 +98,7 @@ pub fn control_pauses_resumes_and_kills() {
     assert_eq!(count_ticks(&mut vm, PAUSE), 0, "a paused guest does nothing");
     runtime.block_on(client.resume(ResumeRequest {})).unwrap();
     assert!(count_ticks(&mut vm, DEADLINE) > 0, "a resumed guest goes on");
-    println!("  private memory of the VMM without guest RAM: {} KiB", private_kib(vm.child.id()));
+    memory::print(vm.child.id(), "of a VM that ticks");
     runtime.block_on(client.kill(KillRequest {})).unwrap();
     let (status, log) = vm.finish();
     assert_eq!(status.code(), Some(143), "{log}");
@@ -100,13 +110,13 @@ fn disk(fill: u8) -> File {
     file
 }
 
-struct EchoServer {
-    tap: File,
-    thread: std::thread::JoinHandle<()>,
+pub struct EchoServer {
+    pub tap: File,
+    pub thread: std::thread::JoinHandle<()>,
 }
 
 /// Sends everything back to one TCP client.
-fn serve_echo(tap: File) -> EchoServer {
+pub fn serve_echo(tap: File) -> EchoServer {
     let listener = TcpListener::bind(HOST_ADDRESS).unwrap();
     let thread = std::thread::spawn(move || {
         let (stream, peer) = listener.accept().unwrap();
@@ -208,24 +218,4 @@ async fn connect(vm: &Vm) -> VmmClient<Channel> {
     });
     let endpoint = Endpoint::from_static("http://vmm");
     VmmClient::new(endpoint.connect_with_connector(connector).await.unwrap())
-}
-
-/// Private pages of all mappings except guest RAM, which is the one that is not dumped.
-fn private_kib(pid: u32) -> u64 {
-    let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
-    let (mut total, mut private) = (0, 0);
-    for line in smaps.lines() {
-        let mut words = line.split_whitespace();
-        match words.next() {
-            Some("Private_Clean:" | "Private_Dirty:") => {
-                private += words.next().unwrap().parse::<u64>().unwrap();
-            }
-            Some("VmFlags:") => {
-                total += if words.any(|flag| flag == "dd") { 0 } else { private };
-                private = 0;
-            }
-            _ => {}
-        }
-    }
-    total
 }

@@ -29,16 +29,19 @@ fn pad(archive: &mut Vec<u8>) {
     archive.resize(archive.len().next_multiple_of(4), 0);
 }
 
-/// An initramfs whose `/init` is `program`.
-pub fn with_init(program: &[u8]) -> Vec<u8> {
+/// An initramfs whose `/init` is `program`, with files below `/modules`.
+pub fn with_init(program: &[u8], modules: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut archive = Vec::new();
-    for (inode, name) in ["dev", "proc", "sys", "tmp"].into_iter().enumerate() {
+    for (inode, name) in ["dev", "proc", "sys", "tmp", "modules"].into_iter().enumerate() {
         add(&mut archive, inode + 1, name, DIRECTORY, (0, 0), b"");
     }
     // Without a console a program starts with no open descriptors, and Rust then opens /dev/null.
     add(&mut archive, 8, "dev/null", CHARACTER_DEVICE, (1, 3), b"");
     add(&mut archive, 9, "dev/console", CHARACTER_DEVICE, (5, 1), b"");
     add(&mut archive, 10, "init", PROGRAM, (0, 0), program);
+    for (inode, (name, data)) in (11..).zip(modules) {
+        add(&mut archive, inode, &format!("modules/{name}"), PROGRAM, (0, 0), data);
+    }
     add(&mut archive, 0, "TRAILER!!!", 0, (0, 0), b"");
     archive
 }

@@ -25,6 +25,7 @@ pub fn run() -> ! {
         // Some kernels mount /dev themselves.
         let _ = mount(Some(kind), at, Some(kind), MsFlags::empty(), none);
     }
+    load_modules();
     std::panic::set_hook(Box::new(|panic| say(&format!("guest init failed: {panic}\n"))));
     let cmdline = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let role = cmdline.split_whitespace().find_map(|word| word.strip_prefix("bulkhead.test="));
@@ -36,6 +37,22 @@ pub fn run() -> ! {
     }
     let _ = reboot(RebootMode::RB_AUTOBOOT);
     unreachable!("the machine has been reset");
+}
+
+/// Loads what the initramfs carries for this kernel, in the order of names.
+fn load_modules() {
+    let mut paths: Vec<_> =
+        std::fs::read_dir("/modules").into_iter().flatten().flatten().map(|e| e.path()).collect();
+    paths.sort();
+    for path in paths {
+        let file = File::open(&path).unwrap();
+        // SAFETY: the parameters are an empty string that lives through the call.
+        let result =
+            unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0) };
+        if result != 0 {
+            say(&format!("{}: {}\n", path.display(), std::io::Error::last_os_error()));
+        }
+    }
 }
 
 fn say(text: &str) {

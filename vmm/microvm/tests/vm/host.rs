@@ -16,6 +16,10 @@ use proto::vmm::{Disk, GuestPort, Jail, Nic, VmConfig, Vsock};
 use crate::{cpio, guest};
 
 const KERNEL: &str = "/usr/lib/bulkhead/vmlinux";
+const PREBUILT_KERNEL: &str = "/usr/lib/bulkhead/prebuilt/vmlinuz";
+const PREBUILT_MODULES: &str = "/usr/lib/bulkhead/prebuilt/modules";
+/// The real PID 1.
+const INIT: &str = "/usr/lib/bulkhead/init";
 /// Set to see what guests print.
 const SHOW_CONSOLE: &str = "BULKHEAD_SHOW_CONSOLE";
 /// Longest run of a guest in emulation.
@@ -31,10 +35,42 @@ pub fn find_missing() -> Option<String> {
     if !has_flag || OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
         return Some("no hardware virtualization".to_owned());
     }
-    if !std::path::Path::new(KERNEL).exists() {
-        return Some(format!("no guest kernel at {KERNEL}"));
+    [KERNEL, PREBUILT_KERNEL, INIT]
+        .into_iter()
+        .find(|path| !std::path::Path::new(path).exists())
+        .map(|path| format!("{path} is missing"))
+}
+
+/// Which kernel a guest boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// Ours, which has everything built in and no ACPI.
+    Own,
+    /// Debian's for clouds, which knows machines by ACPI and has drivers as modules.
+    Prebuilt,
+}
+
+impl Kernel {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Own => KERNEL,
+            Self::Prebuilt => PREBUILT_KERNEL,
+        }
     }
-    None
+
+    /// Names and contents, in the order of their names.
+    fn modules(self) -> Vec<(String, Vec<u8>)> {
+        if self == Self::Own {
+            return Vec::new();
+        }
+        let mut files: Vec<PathBuf> = std::fs::read_dir(PREBUILT_MODULES)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        files.iter().map(|path| (name(path), std::fs::read(path).unwrap())).collect()
+    }
 }
 
 /// A VM to be started, with what the test keeps of it.
@@ -48,6 +84,20 @@ pub struct Builder {
 impl Builder {
     /// A guest with this program as init in role `role`.
     pub fn new(role: &str) -> Self {
+        Self::of(role, Kernel::Own)
+    }
+
+    /// The same, on a kernel of choice.
+    pub fn of(role: &str, kernel: Kernel) -> Self {
+        Self::with_program(role, kernel, "/proc/self/exe")
+    }
+
+    /// A guest with the real PID 1.
+    pub fn pod(kernel: Kernel) -> Self {
+        Self::with_program("pod", kernel, INIT)
+    }
+
+    fn with_program(role: &str, kernel: Kernel, program: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut builder = Self {
             config: VmConfig {
@@ -60,10 +110,10 @@ impl Builder {
             inherited: Vec::new(),
             directory,
         };
-        builder.config.kernel_fd = builder.pass(File::open(KERNEL).unwrap());
-        let program = std::fs::read("/proc/self/exe").unwrap();
+        builder.config.kernel_fd = builder.pass(File::open(kernel.path()).unwrap());
+        let program = std::fs::read(program).unwrap();
         let initrd = builder.directory.path().join("initrd");
-        std::fs::write(&initrd, cpio::with_init(&program)).unwrap();
+        std::fs::write(&initrd, cpio::with_init(&program, &kernel.modules())).unwrap();
         builder.config.initrd_fd = builder.pass(File::open(initrd).unwrap());
         builder
     }
@@ -77,6 +127,11 @@ impl Builder {
 
     pub fn vcpus(mut self, count: u32) -> Self {
         self.config.vcpus = count;
+        self
+    }
+
+    pub fn memory_mib(mut self, mib: u64) -> Self {
+        self.config.memory_bytes = mib << 20;
         self
     }
 

@@ -7,15 +7,21 @@ mod cases;
 mod cpio;
 mod guest;
 mod host;
+mod memory;
+mod pods;
 
 use std::process::ExitCode;
 
 /// A case: its name and what it does.
 type Case = (&'static str, fn());
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 8] = [
+    ("smaps_are_split_by_owner", memory::smaps_are_split_by_owner),
     ("boot_to_init_and_reset", cases::boot_to_init_and_reset),
     ("devices_work_in_a_jailed_vm", cases::devices_work_in_a_jailed_vm),
+    ("prebuilt_kernels_find_devices", cases::prebuilt_kernels_find_devices),
+    ("a_pod_runs_on_our_kernel", pods::a_pod_runs_on_our_kernel),
+    ("a_pod_runs_on_the_prebuilt_kernel", pods::a_pod_runs_on_the_prebuilt_kernel),
     ("control_pauses_resumes_and_kills", cases::control_pauses_resumes_and_kills),
     ("broken_kernels_fail_with_a_line", cases::broken_kernels_fail_with_a_line),
 ];
