@@ -11,6 +11,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::exec::{command, run, text};
 
+/// A mirror that does not answer within this is not there.
+const MIRROR_TIMEOUT: &str = "Acquire::http::Timeout=10";
+
 /// Where packages come from and where their files are kept.
 #[derive(Debug, Clone)]
 pub struct Packages {
@@ -147,7 +150,7 @@ fn mirror() -> Result<String> {
 
 /// Installs packages that the host itself needs (QEMU, nft, ...); does nothing where all are there.
 pub fn install_on_host(names: &[&str]) -> Result<Vec<String>> {
-    let missing: Vec<&str> = names.iter().copied().filter(|name| !is_installed(name)).collect();
+    let missing = missing_on_host(names);
     if missing.is_empty() {
         return Ok(Vec::new());
     }
@@ -156,6 +159,35 @@ pub fn install_on_host(names: &[&str]) -> Result<Vec<String>> {
         .args(&missing)
         .env("DEBIAN_FRONTEND", "noninteractive"))?;
     Ok(missing.into_iter().map(str::to_owned).collect())
+}
+
+/// Those that are not installed.
+#[must_use]
+pub fn missing_on_host<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    names.iter().copied().filter(|name| !is_installed(name)).collect()
+}
+
+/// Whether this machine's mirror answers, asked with apt's own settings (proxies, transports); its address.
+pub fn mirror_answers() -> Result<String> {
+    let url = mirror()?;
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let suite = release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .unwrap_or("stable")
+        .to_owned();
+    let work = tempfile::tempdir()?;
+    let file = format!("{}/dists/{suite}/InRelease", url.trim_end_matches('/'));
+    let answer = run(command(
+        "/usr/lib/apt/apt-helper",
+        &["-o", MIRROR_TIMEOUT, "-o", "Acquire::Retries=0"],
+    )
+    .args(["download-file", &file])
+    .arg(work.path().join("InRelease")));
+    match answer {
+        Ok(_) => Ok(url),
+        Err(_) => bail!("{url} does not answer"),
+    }
 }
 
 fn is_installed(name: &str) -> bool {

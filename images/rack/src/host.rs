@@ -1,6 +1,8 @@
 //! What this host offers: hardware virtualization or software emulation.
 
-use std::fs;
+use std::{fs, sync::OnceLock};
+
+use kvm::probe;
 
 /// How virtual machines run here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,36 +56,93 @@ fn tsc_khz(cpu: &str) -> Option<u64> {
     Some(whole.parse::<u64>().ok()? * 1000 + khz.parse::<u64>().ok()?)
 }
 
-/// What was found, and why.
-#[derive(Debug, Clone)]
-pub struct Finding {
-    pub accelerator: Accelerator,
-    pub reason: String,
+/// What was seen, before any conclusion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// `vmx` or `svm` among the CPU's flags.
+    pub flag: Option<&'static str>,
+    /// Why /dev/kvm does not open.
+    pub device: Result<(), String>,
+    /// What the probe VM came to; not run where /dev/kvm does not open.
+    pub probe: Option<probe::Finding>,
+    /// Whether KVM lets its guests have KVM.
+    pub nested: bool,
 }
 
-/// Looks at the CPU's flags and at /dev/kvm. Some hosts have /dev/kvm without vmx or svm (a paravirtual one): an
-/// unmodified kernel never boots on it, so the flags decide first.
+/// What follows from the facts, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Of the rack's machines, in which pods are VMs once more.
+    pub accelerator: Accelerator,
+    pub reason: String,
+    /// Whether pods can be VMs on this host itself; else why not, in one line.
+    pub local: Result<(), String>,
+}
+
+/// Looks at the host; the probe VM runs once per process.
 #[must_use]
-pub fn examine() -> Finding {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let flag = ["vmx", "svm"].into_iter().find(|flag| {
+pub fn look() -> &'static Facts {
+    static FACTS: OnceLock<Facts> = OnceLock::new();
+    FACTS.get_or_init(|| {
+        let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let device = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
+        let device = device.map(drop).map_err(|error| error.to_string());
+        let nested = ["kvm_intel", "kvm_amd"].into_iter().any(|module| {
+            let path = format!("/sys/module/{module}/parameters/nested");
+            fs::read_to_string(path).is_ok_and(|text| ["Y", "1"].contains(&text.trim()))
+        });
+        let probe = device.is_ok().then(probe::run);
+        Facts { flag: virtualization_flag(&cpu), device, probe, nested }
+    })
+}
+
+fn virtualization_flag(cpu: &str) -> Option<&'static str> {
+    ["vmx", "svm"].into_iter().find(|flag| {
         cpu.lines()
             .filter(|line| line.starts_with("flags"))
             .any(|line| line.split_whitespace().any(|word| word == *flag))
-    });
-    let device = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
-    let emulation = |reason: String| Finding { accelerator: Accelerator::Emulation, reason };
-    match (flag, device) {
-        (None, Ok(_)) => emulation(
-            "the CPU shows neither vmx nor svm; /dev/kvm exists but cannot boot an unmodified kernel".into(),
+    })
+}
+
+/// Concludes from what [`look`] sees.
+#[must_use]
+pub fn examine() -> Finding {
+    conclude(look())
+}
+
+/// The flag, the device and the probe must all agree: some hosts have a paravirtual /dev/kvm without vmx or svm, on
+/// which an unmodified kernel never boots.
+#[must_use]
+pub fn conclude(facts: &Facts) -> Finding {
+    let Facts { flag, device, probe, nested } = facts;
+    let local = match (flag, device, probe) {
+        (None, Err(_), _) => {
+            Err("the CPU shows neither vmx nor svm, and there is no /dev/kvm".into())
+        }
+        (None, Ok(()), Some(probe::Finding::Fails(why))) => {
+            Err(format!("the CPU shows neither vmx nor svm; /dev/kvm exists, but {why}"))
+        }
+        (None, Ok(()), _) => Err("the CPU shows neither vmx nor svm; /dev/kvm exists and runs a \
+            probe VM, but cannot be trusted with an unmodified kernel"
+            .into()),
+        (Some(flag), Err(error), _) => Err(format!("the CPU has {flag}, but /dev/kvm: {error}")),
+        (Some(flag), Ok(()), Some(probe::Finding::Fails(why))) => {
+            Err(format!("the CPU has {flag} and /dev/kvm opens, but {why}"))
+        }
+        (Some(_), Ok(()), _) => Ok(()),
+    };
+    let (accelerator, reason) = match (&local, nested) {
+        (Err(why), _) => (Accelerator::Emulation, why.clone()),
+        (Ok(()), true) => {
+            (Accelerator::Kvm, "a probe VM runs on /dev/kvm, and KVM nests".to_owned())
+        }
+        (Ok(()), false) => (
+            Accelerator::Emulation,
+            "a probe VM runs on /dev/kvm, but KVM does not nest (load kvm_intel or kvm_amd with nested=1)"
+                .to_owned(),
         ),
-        (None, Err(_)) => emulation("the CPU shows neither vmx nor svm".into()),
-        (Some(flag), Err(error)) => emulation(format!("the CPU has {flag}, but /dev/kvm: {error}")),
-        (Some(flag), Ok(_)) => Finding {
-            accelerator: Accelerator::Kvm,
-            reason: format!("the CPU has {flag} and /dev/kvm opens"),
-        },
-    }
+    };
+    Finding { accelerator, reason, local }
 }
 
 #[cfg(test)]
@@ -95,5 +154,36 @@ mod tests {
         assert_eq!(tsc_khz("processor : 0\ncpu MHz\t\t: 2445.422\n"), Some(2_445_422));
         assert_eq!(tsc_khz("cpu MHz : 3000.1\n"), Some(3_000_100));
         assert_eq!(tsc_khz("processor : 0\n"), None);
+    }
+
+    #[test]
+    fn flags_are_whole_words() {
+        assert_eq!(virtualization_flag("flags\t\t: fpu vmx sse\n"), Some("vmx"));
+        assert_eq!(virtualization_flag("flags\t\t: fpu svm_lock\nbugs: svm\n"), None);
+    }
+
+    #[test]
+    fn all_signs_must_agree() {
+        let works = || Some(probe::Finding::Works);
+        let fails = || Some(probe::Finding::Fails("it hangs".into()));
+        let gone = || Err("No such file or directory".to_owned());
+        let cases = [
+            (Some("vmx"), Ok(()), works(), true, Accelerator::Kvm, true),
+            (Some("svm"), Ok(()), works(), false, Accelerator::Emulation, true),
+            (Some("svm"), Ok(()), fails(), true, Accelerator::Emulation, false),
+            (Some("svm"), gone(), None, true, Accelerator::Emulation, false),
+            (None, Ok(()), works(), true, Accelerator::Emulation, false),
+            (None, Ok(()), fails(), true, Accelerator::Emulation, false),
+            (None, gone(), None, false, Accelerator::Emulation, false),
+        ];
+        for (flag, device, probe, nested, accelerator, local) in cases {
+            let facts = Facts { flag, device, probe, nested };
+            let finding = conclude(&facts);
+            assert_eq!(
+                (finding.accelerator, finding.local.is_ok()),
+                (accelerator, local),
+                "{facts:?}"
+            );
+        }
     }
 }

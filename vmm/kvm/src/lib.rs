@@ -4,6 +4,7 @@ pub mod bus;
 pub mod cpuid;
 pub mod gate;
 pub mod machine;
+pub mod probe;
 pub mod registers;
 pub mod threads;
 pub mod vcpu;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use kvm_bindings::{
-    CpuId, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config,
+    CpuId, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_regs,
     kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, Error as IoctlError, IoEventAddress, Kvm, VmFd};
@@ -37,6 +37,9 @@ pub enum Error {
         /// The system's answer.
         source: IoctlError,
     },
+    /// The probe's few pages could not be had.
+    #[error("prepare the memory of a probe VM")]
+    ProbeMemory,
     /// See [`crate::cpuid::Error`].
     #[error("make the CPUID table")]
     Cpuid(#[from] crate::cpuid::Error),
@@ -109,6 +112,18 @@ impl Machine {
         let topology = Topology { id, count, tsc_deadline: self.tsc_deadline };
         let cpuid = crate::cpuid::adjust(&self.supported, topology)?;
         Vcpu::prepare(fd, id, &cpuid, entry)
+    }
+
+    /// Makes the only processor of a probe, which starts in real mode at `instruction` in the first 64 KiB.
+    pub(crate) fn create_real_mode_vcpu(&self, instruction: u64) -> Result<Vcpu, Error> {
+        let fd = step(self.vm.create_vcpu(0), "create a processor")?;
+        let mut sregs = step(fd.get_sregs(), "read segment registers")?;
+        sregs.cs.base = 0;
+        sregs.cs.selector = 0;
+        step(fd.set_sregs(&sregs), "set segment registers")?;
+        let regs = kvm_regs { rip: instruction, rflags: 2, ..Default::default() };
+        step(fd.set_regs(&regs), "set registers")?;
+        Ok(Vcpu { fd, id: 0 })
     }
 
     /// A write of `queue` to the 32-bit register at `address` signals `event` without leaving KVM.
