@@ -4,6 +4,8 @@
 pub mod block;
 pub mod chain;
 pub mod device;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod hostile;
 pub mod interrupt;
 pub mod mmio;
 pub mod net;
@@ -12,7 +14,7 @@ pub mod ring;
 pub mod rng;
 pub mod spans;
 pub mod sys;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod test_guest;
 pub mod vsock;
 pub mod worker;

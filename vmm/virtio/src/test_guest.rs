@@ -82,6 +82,17 @@ impl Guest {
         self.next.borrow_mut()[queue] = ((first + descriptors.len() as u16) % SIZE, available);
     }
 
+    /// The index of the descriptor that follows the `index`-th of the next chain.
+    pub fn next_index(&self, queue: usize, index: usize) -> u16 {
+        (self.next.borrow()[queue].0 + index as u16 + 1) % SIZE
+    }
+
+    /// Says that requests up to `index` are available, whatever lies there.
+    pub fn set_available(&self, queue: usize, index: u16) {
+        self.put(index, Self::at(queue, AVAIL, 2));
+        self.next.borrow_mut()[queue].1 = index;
+    }
+
     /// The queues as the device gets them.
     pub fn activation(&self, features: u64) -> Activation {
         let rings = (0..self.queues)

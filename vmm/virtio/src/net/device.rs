@@ -70,6 +70,13 @@ impl Net {
         Ok(Self { tap, mac, mtu, spill, tap_ready: false, active: None })
     }
 
+    /// An interface on a datagram socket that does not block, which keeps packets apart as a tap does.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn on_socket(socket: std::os::fd::OwnedFd) -> Self {
+        let (tap, spill) = (File::from(socket), Vec::new());
+        Self { tap, mac: [2; 6], mtu: 1450, spill, tap_ready: false, active: None }
+    }
+
     fn config(&self) -> Vec<u8> {
         let mut config = self.mac.to_vec();
         config.extend([0; 4]); // status and queue pairs, not offered
