@@ -84,8 +84,10 @@ pub struct Vm {
 pub struct VmmMemory {
     pub rss: u64,
     pub pss: u64,
+    /// Pages that only this process has, guest RAM left out: what one more VMM costs.
     pub private: u64,
-    /// Backed guest memory (part of the above), when it can be told apart.
+    /// Guest RAM that the guest has touched.
+    pub guest: u64,
     pub shared: u64,
 }
 

@@ -109,19 +109,53 @@ fn reap(pidfd: &OwnedFd) -> String {
     }
 }
 
-/// From /proc/PID/smaps_rollup.
+/// From /proc/PID/smaps.
 #[must_use]
 pub fn memory(pid: i32) -> Option<VmmMemory> {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let field = |name: &str| -> u64 {
-        let line = text.lines().find(|line| line.starts_with(name));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-        kib.unwrap_or(0) * 1024
-    };
-    Some(VmmMemory {
-        rss: field("Rss:"),
-        pss: field("Pss:"),
-        private: field("Private_Clean:") + field("Private_Dirty:"),
-        shared: field("Shared_Clean:") + field("Shared_Dirty:"),
-    })
+    fs::read_to_string(format!("/proc/{pid}/smaps")).ok().map(|smaps| sum_memory(&smaps))
+}
+
+/// The VMM keeps guest RAM, and of what it may write nothing else, out of core dumps: flag `dd`.
+fn sum_memory(smaps: &str) -> VmmMemory {
+    let mut sum = VmmMemory::default();
+    let mut private = 0;
+    for line in smaps.lines() {
+        let Some((name, rest)) = line.split_once(':') else { continue };
+        let kib = rest.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+        let bytes = kib.unwrap_or(0) * 1024;
+        match name {
+            "Rss" => sum.rss += bytes,
+            "Pss" => sum.pss += bytes,
+            "Shared_Clean" | "Shared_Dirty" => sum.shared += bytes,
+            "Private_Clean" | "Private_Dirty" => private += bytes,
+            "VmFlags" => {
+                let has = |flag| rest.split_whitespace().any(|word| word == flag);
+                let owner = if has("dd") && has("wr") { &mut sum.guest } else { &mut sum.private };
+                *owner += std::mem::take(&mut private);
+            }
+            _ => {}
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guest_ram_is_counted_apart() {
+        let smaps = "0-1 r-xp 0 0:0 1 /vmm\nRss: 8 kB\nPss: 8 kB\nPrivate_Clean: 8 kB\nPrivate_Dirty: 0 kB\nVmFlags: rd ex mr\n\
+            2-3 rw-p 0 0:0 0\nRss: 4004 kB\nPss: 4004 kB\nPrivate_Clean: 4 kB\nPrivate_Dirty: 4000 kB\nVmFlags: rd wr mr dd\n\
+            4-5 r--p 0 0:0 0 [vvar]\nRss: 4 kB\nPss: 0 kB\nShared_Clean: 4 kB\nVmFlags: rd mr dd\n";
+        let kib = 1024;
+        let expected = VmmMemory {
+            rss: 4016 * kib,
+            pss: 4012 * kib,
+            private: 8 * kib,
+            guest: 4004 * kib,
+            shared: 4 * kib,
+        };
+        assert_eq!(sum_memory(smaps), expected);
+    }
 }

@@ -176,7 +176,8 @@ fn print_memory(scene: &Scene<'_>, name: &str) -> Result<()> {
     let (vmm, guest) = (&known["vmmMemory"], &known["guest"]);
     println!("\nmemory of one idle pod ({name}, one sleeping busybox):");
     for (title, value) in [
-        ("VMM process with guest memory: private", &vmm["privateBytes"]),
+        ("VMM process without guest memory: private", &vmm["privateBytes"]),
+        ("guest memory that was touched", &vmm["guestBytes"]),
         ("VMM process with guest memory: proportional", &vmm["pssBytes"]),
         ("VMM process with guest memory: resident", &vmm["rssBytes"]),
         ("guest: total that its kernel manages", &guest["memoryTotalBytes"]),
@@ -184,32 +185,7 @@ fn print_memory(scene: &Scene<'_>, name: &str) -> Result<()> {
     ] {
         println!("{title:<44} {:>12}", mib(value));
     }
-    let pid = known["vmmPid"].as_u64().context("the agent names no VMM process")?;
-    let own =
-        own_memory(&scene.world.shell(pod.node())?.run(&format!("busybox cat /proc/{pid}/smaps"))?);
-    println!("{:<44} {:>12}", "VMM process without guest memory: private", mib(&json!(own)));
     Ok(())
-}
-
-/// Private bytes of all mappings but the largest, which is the guest's memory.
-fn own_memory(smaps: &str) -> u64 {
-    let mut mappings: Vec<(u64, u64)> = Vec::new();
-    for line in smaps.lines() {
-        let mut words = line.split_whitespace();
-        let (Some(name), Some(kib)) =
-            (words.next(), words.next().and_then(|word| word.parse::<u64>().ok()))
-        else {
-            continue;
-        };
-        match (name, mappings.last_mut()) {
-            ("Size:", _) => mappings.push((kib, 0)),
-            ("Private_Clean:" | "Private_Dirty:", Some(last)) => last.1 += kib,
-            _ => {}
-        }
-    }
-    let largest = mappings.iter().max_by_key(|(size, _)| *size).map_or(0, |(_, private)| *private);
-    let all: u64 = mappings.iter().map(|(_, private)| private).sum();
-    (all - largest) * 1024
 }
 
 /// A kubectl that is running already when a pod's time begins: what is written to it goes out at once.
@@ -290,17 +266,5 @@ impl Watch {
                 return Ok((scheduled, now, pod));
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn guest_memory_is_left_out() {
-        let smaps = "0-1 r-xp\nSize: 100 kB\nPrivate_Clean: 3 kB\nPrivate_Dirty: 1 kB\n1-2 rw-p\nSize: 98304 kB\nPrivate_Clean: 0 kB\nPrivate_Dirty: 20000 kB\n2-3 rw-p\nSize: 8 kB\nPrivate_Clean: 0 kB\nPrivate_Dirty: 8 kB\n";
-        assert_eq!(own_memory(smaps), 12 * 1024);
-        assert_eq!(own_memory(""), 0);
     }
 }

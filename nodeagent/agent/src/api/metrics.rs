@@ -32,8 +32,12 @@ pub fn agent(config: &Config) -> Response<Body> {
     out.push_str("# HELP bulkhead_vmm_memory_bytes Memory of a pod's VMM process.\n# TYPE bulkhead_vmm_memory_bytes gauge\n");
     for pod in &pods {
         let Some(memory) = config.shared.vms.memory(&pod.uid) else { continue };
-        for (kind, value) in [("rss", memory.rss), ("pss", memory.pss), ("private", memory.private)]
-        {
+        for (kind, value) in [
+            ("rss", memory.rss),
+            ("pss", memory.pss),
+            ("private", memory.private),
+            ("guest", memory.guest),
+        ] {
             let _never = writeln!(
                 out,
                 "bulkhead_vmm_memory_bytes{{namespace=\"{}\",pod=\"{}\",kind=\"{kind}\"}} {value}",

@@ -86,7 +86,7 @@ async fn debug_pods(config: &Config) -> Value {
     for handle in config.pods.all() {
         let vm = handle.vm.borrow().clone();
         let memory = config.shared.vms.memory(&handle.uid).map(|memory| {
-            json!({"rssBytes": memory.rss, "pssBytes": memory.pss, "privateBytes": memory.private, "sharedBytes": memory.shared})
+            json!({"rssBytes": memory.rss, "pssBytes": memory.pss, "privateBytes": memory.private, "guestBytes": memory.guest, "sharedBytes": memory.shared})
         });
         let guest = stats::guest_stats(&handle).await.map(|stats| {
             json!({"memoryTotalBytes": stats.memory_total_bytes, "memoryAvailableBytes": stats.memory_available_bytes})
