@@ -1,7 +1,7 @@
 //! Calls of cargo.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail};
 /// An executable that cargo made.
 #[derive(Debug, Clone)]
 pub struct Artifact {
+    /// The crate, which is its folder's name.
+    pub package: String,
     /// The target's name (`init`, `conformance`).
     pub name: String,
     pub path: PathBuf,
@@ -38,5 +40,23 @@ fn executable(line: &str) -> Option<Artifact> {
     let path = message["executable"].as_str()?;
     let is_test = message["profile"]["test"].as_bool().unwrap_or(false);
     let name = message["target"]["name"].as_str()?;
-    Some(Artifact { name: name.to_owned(), path: path.into(), is_test })
+    let manifest = Path::new(message["manifest_path"].as_str()?);
+    let package = manifest.parent()?.file_name()?.to_string_lossy().into_owned();
+    Some(Artifact { package, name: name.to_owned(), path: path.into(), is_test })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_are_read_from_cargos_messages() {
+        let line = r#"{"reason":"compiler-artifact","manifest_path":"/x/guest/init/Cargo.toml","target":{"name":"service"},"profile":{"test":true},"executable":"/t/service-1"}"#;
+        let made = executable(line).unwrap();
+        assert_eq!(
+            (made.package.as_str(), made.name.as_str(), made.is_test),
+            ("init", "service", true)
+        );
+        assert!(executable(r#"{"reason":"compiler-artifact","executable":null}"#).is_none());
+    }
 }

@@ -12,15 +12,17 @@ pub struct Options {
     /// Leave out the tests that run in an emulated machine.
     #[arg(long)]
     no_vm: bool,
+    /// Run only the tests in an emulated machine.
+    #[arg(long, conflicts_with = "no_vm")]
+    vm_only: bool,
 }
-
-/// Crates whose tests need root or real KVM in a machine of their own, and the test targets that do.
-const VM_TESTS: &[(&str, Option<&str>)] =
-    &[("container", None), ("network", None), ("init", Some("service")), ("microvm", Some("vm"))];
 
 /// Runs `cargo test` for the workspace here, then the VM tests.
 pub fn run(options: &Options) -> Result<()> {
     builder::debian::install_on_host(up::PACKAGES)?;
+    if options.vm_only {
+        return vm_test::run(&vm_test::Options::all());
+    }
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["test", "--workspace", "--no-fail-fast"])
         .current_dir(paths::root())
@@ -33,13 +35,5 @@ pub fn run(options: &Options) -> Result<()> {
         println!("skipped: tests in an emulated machine (--no-vm)");
         return Ok(());
     }
-    for (package, test) in VM_TESTS {
-        let mut options = vm_test::Options::of(package, *test);
-        if *package == "microvm" {
-            let kernel = up::build_guest_kernel(|line| println!("{line}"))?;
-            options.add_file("usr/lib/bulkhead/vmlinux", &kernel);
-        }
-        vm_test::run(&options)?;
-    }
-    Ok(())
+    vm_test::run(&vm_test::Options::all())
 }

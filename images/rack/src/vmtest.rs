@@ -20,10 +20,13 @@ pub struct Job {
     pub programs: Vec<(PathBuf, Vec<String>)>,
     /// Further files: path in the machine, path here.
     pub files: Vec<(String, PathBuf)>,
+    /// Programs of this host that the others start, at their paths here, with their libraries.
+    pub tools: Vec<PathBuf>,
     /// Environment of the programs.
     pub environment: Vec<(String, String)>,
     pub memory_mib: u32,
     pub cpus: u32,
+    /// Of each program; the machine gets as much for booting.
     pub deadline: Duration,
 }
 
@@ -78,12 +81,17 @@ const TOOLS: &[&str] = &[
 const EXIT_MARK: &str = "BULKHEAD-EXIT ";
 const DONE_MARK: &str = "BULKHEAD-DONE";
 
-/// Boots the machine, prints its output, and returns each program's exit code.
+/// The initramfs itself cannot be pivoted away from, which containers and jails do: a copy of it is put above.
+const COVER_SCRIPT: &str = "#!/bin/sh\n/bin/busybox mount -o bind / /mnt && cd /mnt && \
+    /bin/busybox mount -o move . / && exec /bin/busybox chroot . /bin/sh /job/run\n";
+
+/// Boots the machine, hands on each line with the number of the program that printed it, and returns each program's
+/// exit code.
 pub fn run(
     job: &Job,
     cache: &Path,
     accelerator: Accelerator,
-    mut print: impl FnMut(&str),
+    mut print: impl FnMut(usize, &str),
 ) -> Result<Vec<i32>> {
     let packages = Packages::of_this_machine(cache);
     let kernel = builder::node::debian_kernel(&packages, true)?;
@@ -115,7 +123,9 @@ pub fn run(
         .spawn()
         .context("failed to start qemu-system-x86_64")?;
     let output = child.stdout.take().context("QEMU has no output")?;
-    let (killer, expired) = watchdog(&child, job.deadline);
+    // The deadline of the programs is kept inside; this one is for a machine that does not even do that.
+    let deadline = job.deadline * (1 + u32::try_from(job.programs.len()).unwrap_or(u32::MAX));
+    let (killer, expired) = watchdog(&child, deadline);
     let mut codes = Vec::new();
     let mut done = false;
     for line in BufReader::new(output).split(b'\n') {
@@ -125,13 +135,13 @@ pub fn run(
         } else if line.starts_with(DONE_MARK) {
             done = true;
         } else {
-            print(&line);
+            print(codes.len(), &line);
         }
     }
     child.wait()?;
     drop(killer);
     if expired.load(std::sync::atomic::Ordering::SeqCst) {
-        bail!("the machine did not finish within {} s", job.deadline.as_secs());
+        bail!("the machine did not finish within {} s", deadline.as_secs());
     }
     if !done {
         bail!("the machine ended before all programs had run");
@@ -183,6 +193,8 @@ fn write_image(job: &Job, kernel: &Kernel, busybox: &Path, out: &Path) -> Result
         "lib/x86_64-linux-gnu",
         "usr/lib/x86_64-linux-gnu",
         "modules",
+        // After all else in the path: where the host's own program is there, it is meant.
+        "applets",
         "job",
         "mnt",
     ] {
@@ -207,7 +219,8 @@ fn write_image(job: &Job, kernel: &Kernel, busybox: &Path, out: &Path) -> Result
         load.push_str(&format!("insmod /{name} 2>/dev/null\n"));
     }
     add_host_files(&mut image, job)?;
-    image.file("init", 0o755, init_script(job, &load).as_bytes())?;
+    image.file("init", 0o755, COVER_SCRIPT.as_bytes())?;
+    image.file("job/run", 0o755, init_script(job, &load).as_bytes())?;
     image.finish()?.flush()?;
     Ok(())
 }
@@ -215,7 +228,8 @@ fn write_image(job: &Job, kernel: &Kernel, busybox: &Path, out: &Path) -> Result
 /// The job's programs and files, the tools, and all their libraries, at their paths on this host.
 fn add_host_files<W: Write>(image: &mut CpioWriter<W>, job: &Job) -> Result<()> {
     let mut libraries = std::collections::BTreeSet::new();
-    for tool in TOOLS.iter().map(Path::new).filter(|tool| tool.exists()) {
+    let wanted = job.tools.iter().map(PathBuf::as_path);
+    for tool in TOOLS.iter().map(Path::new).filter(|tool| tool.exists()).chain(wanted) {
         libraries.extend(elf::closure(tool)?);
     }
     for (index, (program, _)) in job.programs.iter().enumerate() {
@@ -248,7 +262,7 @@ fn add_host_files<W: Write>(image: &mut CpioWriter<W>, job: &Job) -> Result<()> 
 
 fn init_script(job: &Job, load: &str) -> String {
     let mut script = format!(
-        "#!/bin/sh\n/bin/busybox --install -s /bin\nexport PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root RUST_BACKTRACE=1\n\
+        "#!/bin/sh\n/bin/busybox --install -s /applets\nexport PATH=/usr/sbin:/usr/bin:/sbin:/bin:/applets HOME=/root RUST_BACKTRACE=1\n\
          mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev\n\
          mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs tmpfs /dev/shm\n\
          ln -s /proc/self/fd /dev/fd\n\
@@ -263,7 +277,8 @@ fn init_script(job: &Job, load: &str) -> String {
         let quoted: Vec<String> =
             arguments.iter().map(|argument| format!("'{argument}'")).collect();
         script.push_str(&format!(
-            "/job/{index} {} </dev/null\necho \"{EXIT_MARK}$?\"\n",
+            "timeout -s KILL {} /job/{index} {} </dev/null\necho \"{EXIT_MARK}$?\"\n",
+            job.deadline.as_secs(),
             quoted.join(" ")
         ));
     }

@@ -13,17 +13,17 @@ use crate::{e2e::http, kube};
 pub const NODE_PORT: u16 = 30080;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Applies, waits for the rollout, fetches the page.
-pub fn run(bar: &ProgressBar) -> Result<String> {
-    kube::apply(&deployment())?;
+/// Applies, waits for the rollout, fetches the page from a node's address.
+pub fn run(node: &str, replicas: u8, bar: &ProgressBar) -> Result<String> {
+    kube::apply(&deployment(replicas))?;
     kube::apply(&service())?;
     bar.set_message("rollout of deployment/web");
     kube::run(&["rollout", "status", "deployment/web", "--timeout=300s"])?;
     bar.set_message("fetching the page through the Service");
-    let address = format!("10.88.0.11:{NODE_PORT}");
+    let address = format!("{node}:{NODE_PORT}");
     let page = fetch_until(&address, "runs in a microVM")?;
     let title = page.lines().find(|line| line.contains("<h1>")).unwrap_or_default();
-    Ok(format!("http://10.88.0.11:{NODE_PORT}/ says {title}"))
+    Ok(format!("http://{address}/ says {title}"))
 }
 
 /// Fetches the page until it holds `text`.
@@ -44,11 +44,11 @@ fn fetch_until(address: &str, text: &str) -> Result<String> {
     }
 }
 
-fn deployment() -> serde_json::Value {
+fn deployment(replicas: u8) -> serde_json::Value {
     let labels = json!({"app": "web"});
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
-        "spec": {"replicas": 3, "selector": {"matchLabels": labels}, "template": {
+        "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": {
             "metadata": {"labels": labels},
             "spec": {"containers": [{
                 "name": "nginx", "image": format!("{REGISTRY}/nginx:latest"), "imagePullPolicy": "IfNotPresent",

@@ -1,8 +1,9 @@
 //! `cargo xtask up`: from a fresh machine to pods in microVMs on PXE-booted nodes.
 
-mod artifacts;
+pub mod artifacts;
 mod cluster;
 mod demo;
+pub mod local;
 pub mod services;
 
 use anyhow::Result;
@@ -32,6 +33,15 @@ pub struct Options {
     /// Leave the demo out.
     #[arg(long)]
     pub no_demo: bool,
+    /// No rack: run the node agent on this host, and pods as microVMs directly on its processor.
+    #[arg(long, conflicts_with = "nodes")]
+    pub local: bool,
+    /// Replicas of the demo.
+    #[arg(long, default_value_t = 3)]
+    pub demo_replicas: u8,
+    /// Build, download and push nothing: all that is there (the tests in an emulated machine).
+    #[arg(long, hide = true, requires = "local")]
+    pub prepared: bool,
 }
 
 /// Packages that the host needs.
@@ -65,8 +75,45 @@ pub const PACKAGES: &[&str] = &[
 /// Brings everything up; what is up already is left alone.
 pub fn run(options: &Options) -> Result<()> {
     let finding = host::examine();
-    println!("virtual machines run in {}: {}", describe(finding.accelerator), finding.reason);
-    let mut stages = Stages::new(if options.no_demo { 9 } else { 10 });
+    if options.local {
+        local::check(&finding)?;
+    }
+    println!("virtual machines run in {}: {}", describe(&finding, options.local), finding.reason);
+    let mut stages = Stages::new(count_stages(options));
+    if !options.prepared {
+        prepare(options, &mut stages)?;
+    }
+    stages.run("network and registry", |bar| services::start_registry(!options.prepared, bar))?;
+    stages.run("control plane", |bar| services::start_server(bar))?;
+    let machines = if options.local { Vec::new() } else { machines(options) };
+    let node = if options.local {
+        stages.run("this host as a node", local::join)?;
+        local::ADDRESS.to_owned()
+    } else {
+        let boot = |bar: &_| cluster::boot(&machines, finding.accelerator, bar);
+        stages.run("rack: PXE boot and join", boot)?;
+        machines.first().map(Machine::address).unwrap_or_default()
+    };
+    if !options.no_demo {
+        stages.run("demo", |bar| demo::run(&node, options.demo_replicas, bar))?;
+    }
+    stages.print_table();
+    print_next_steps(&machines);
+    Ok(())
+}
+
+fn count_stages(options: &Options) -> usize {
+    let prepare = match (options.prepared, options.local) {
+        (true, _) => 0,
+        (false, true) => 5,
+        (false, false) => 6,
+    };
+    prepare + 3 + usize::from(!options.no_demo)
+}
+
+/// Everything that is built or downloaded.
+fn prepare(options: &Options, stages: &mut Stages) -> Result<()> {
+    let prebuilt = options.prebuilt_kernel;
     stages.run("packages", |_| {
         let added = builder::debian::install_on_host(PACKAGES)?;
         Ok(if added.is_empty() { "all there".into() } else { format!("installed {}", added.len()) })
@@ -77,21 +124,12 @@ pub fn run(options: &Options) -> Result<()> {
         }
         artifacts::build_binaries(bar)
     })?;
-    stages.run("guest kernel", |bar| artifacts::guest_kernel(options.prebuilt_kernel, bar))?;
-    stages.run("guest initramfs", |_| artifacts::guest_initramfs())?;
-    stages.run("node image", |_| artifacts::node_image())?;
-    stages.run("demo images", artifacts::demo_images)?;
-    stages.run("network and registry", services::start_registry)?;
-    stages.run("control plane", |bar| services::start_server(bar))?;
-    let machines = machines(options);
-    stages
-        .run("rack: PXE boot and join", |bar| cluster::boot(&machines, finding.accelerator, bar))?;
-    if !options.no_demo {
-        stages.run("demo", demo::run)?;
+    stages.run("guest kernel", |bar| artifacts::guest_kernel(prebuilt, bar))?;
+    stages.run("guest initramfs", |_| artifacts::guest_initramfs(prebuilt))?;
+    if !options.local {
+        stages.run("node image", |_| artifacts::node_image())?;
     }
-    stages.print_table();
-    print_next_steps(&machines);
-    Ok(())
+    stages.run("demo images", artifacts::demo_images)
 }
 
 /// The rack's servers.
@@ -111,6 +149,7 @@ pub fn machines(options: &Options) -> Vec<Machine> {
 /// `cargo xtask down`: removes all that `up` made on this host; caches stay.
 pub fn down() -> Result<()> {
     cluster::power_off_all()?;
+    local::leave()?;
     services::stop_all()?;
     rack::netns::down()?;
     let state = paths::state();
@@ -123,8 +162,9 @@ pub fn down() -> Result<()> {
     Ok(())
 }
 
-fn describe(accelerator: host::Accelerator) -> &'static str {
-    match accelerator {
+fn describe(finding: &host::Finding, local: bool) -> &'static str {
+    match finding.accelerator {
+        _ if local => "hardware virtualization, directly on this host",
         host::Accelerator::Kvm => "hardware virtualization",
         host::Accelerator::Emulation => "software emulation (slower, otherwise identical)",
     }
@@ -137,6 +177,9 @@ fn print_next_steps(machines: &[Machine]) {
         rack::netns::CONTROL_PLANE,
         rack::netns::CONTROL_PLANE
     );
+    if machines.is_empty() {
+        println!("  this host, as node {} at {}", local::NODE, local::ADDRESS);
+    }
     for machine in machines {
         println!(
             "  {} {} (console: {})",

@@ -17,7 +17,8 @@ use crate::paths;
 
 /// The registry as nodes reach it.
 pub const REGISTRY: &str = "10.88.0.1:5000";
-const START_DEADLINE: Duration = Duration::from_secs(60);
+/// Generous: a busy machine, or one in software emulation.
+const START_DEADLINE: Duration = Duration::from_secs(180);
 
 /// The administrator's kubeconfig, with the server's address as this host reaches it.
 #[must_use]
@@ -35,8 +36,8 @@ fn pid_file(name: &str) -> PathBuf {
     paths::state().join(format!("{name}.pid"))
 }
 
-/// Makes the namespace, starts Debian's registry in it and fills it.
-pub fn start_registry(bar: &ProgressBar) -> Result<String> {
+/// Makes the namespace, starts Debian's registry in it and, unless its storage is full already, fills it.
+pub fn start_registry(fill: bool, bar: &ProgressBar) -> Result<String> {
     netns::up()?;
     let state = paths::state();
     let storage = paths::cache().join("registry");
@@ -44,6 +45,9 @@ pub fn start_registry(bar: &ProgressBar) -> Result<String> {
     fs::create_dir_all(&storage)?;
     if !process::alive(&pid_file("registry")) {
         start_registry_process(&state, &storage)?;
+    }
+    if !fill {
+        return Ok("filled before".into());
     }
     let packages = Packages::of_this_machine(&paths::cache());
     for recipe in oci::RECIPES {
