@@ -19,12 +19,27 @@ pub struct Artifact {
     pub is_test: bool,
 }
 
+/// Cargo itself, for the whole workspace. What `cargo xtask` told about this crate is taken out of its environment:
+/// build scripts that watch it (ring's does) would run again each time one changes between `cargo` and `cargo xtask`.
+pub fn command() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(crate::paths::root());
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        });
+        if told {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// Runs `cargo <arguments>` and returns the executables it made or found fresh.
 pub fn build(arguments: &[&str]) -> Result<Vec<Artifact>> {
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let output = command()
         .args(arguments)
         .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(crate::paths::root())
         .stderr(Stdio::inherit())
         .output()
         .context("failed to start cargo")?;

@@ -1,10 +1,8 @@
 //! `cargo xtask test`: every test, from cheap to dear.
 
-use std::process::Command;
-
 use anyhow::{Context, Result, bail};
 
-use crate::{paths, up, vm_test};
+use crate::{cargo, up, vm_test};
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -23,9 +21,8 @@ pub fn run(options: &Options) -> Result<()> {
     if options.vm_only {
         return vm_test::run(&vm_test::Options::all());
     }
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let status = cargo::command()
         .args(["test", "--workspace", "--no-fail-fast"])
-        .current_dir(paths::root())
         .status()
         .context("failed to start cargo")?;
     if !status.success() {

@@ -38,10 +38,11 @@ const GUEST_INIT: &str = "usr/lib/bulkhead/init";
 /// What to run.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Only this crate; without it all tests that need the machine, in one boot.
+    /// Only these crates: of one that has tests for the machine those, else all its tests. Without it all tests that
+    /// need the machine, in one boot.
     #[arg(short, long)]
-    package: Option<String>,
-    /// Only this test target (a file below `tests/`) of the crate.
+    package: Vec<String>,
+    /// Only this test target (a file below `tests/`) of the crates.
     #[arg(long, requires = "package")]
     test: Option<String>,
     /// Instead of tests: `up --local`, with the binaries and images of an earlier `up`.
@@ -55,7 +56,8 @@ pub struct Options {
     environment: Vec<String>,
     #[arg(long, default_value_t = 4096)]
     memory_mib: u32,
-    #[arg(long, default_value_t = 2)]
+    /// Processors of the machine; in emulation they take turns.
+    #[arg(long, default_value_t = 1)]
     cpus: u32,
     /// Seconds until a test binary is stopped.
     #[arg(long, default_value_t = 900)]
@@ -69,13 +71,13 @@ impl Options {
     /// Every test that needs the machine.
     pub fn all() -> Self {
         Self {
-            package: None,
+            package: Vec::new(),
             test: None,
             local: false,
             files: Vec::new(),
             environment: Vec::new(),
             memory_mib: 4096,
-            cpus: 2,
+            cpus: 1,
             deadline: 900,
             arguments: Vec::new(),
         }
@@ -119,25 +121,26 @@ fn tests(options: &Options, work: &Path) -> Result<(vmtest::Job, Vec<String>)> {
 
 /// Test programs, and programs that they start.
 fn build(options: &Options) -> Result<(Vec<Artifact>, Vec<Artifact>)> {
-    let mut arguments = vec!["test", "--no-run"];
-    match (&options.package, &options.test) {
-        // Of the whole workspace, so that dependencies are built with the same features as for all other tests.
-        (None, _) => {
-            arguments.push("--workspace");
-            arguments.extend(TARGETS.iter().flat_map(|(_, test)| ["--test", test]));
-        }
-        (Some(_), Some(test)) => arguments.extend(["--workspace", "--test", test]),
-        (Some(package), None) => arguments.extend(["-p", package]),
-    }
-    let wanted = |made: &Artifact| match &options.package {
-        Some(package) => made.package == *package,
-        None => TARGETS.iter().any(|(package, _)| made.package == *package),
+    let wanted = &options.package;
+    let place = |package: &str| TARGETS.iter().position(|(known, _)| *known == package);
+    let chosen = |package: &str| match wanted.is_empty() {
+        true => place(package).is_some(),
+        false => wanted.iter().any(|name| name == package),
     };
-    let artifacts = cargo::build(&arguments)?;
-    let (mut tests, programs): (Vec<_>, Vec<_>) =
-        artifacts.into_iter().filter(wanted).partition(|artifact| artifact.is_test);
-    let place = |made: &Artifact| TARGETS.iter().position(|(package, _)| made.package == *package);
-    tests.sort_by_key(place);
+    let known = TARGETS.iter().filter(|(package, _)| chosen(package));
+    let mut arguments = vec!["test", "--no-run"];
+    // Of the whole workspace, so that dependencies are built with the same features as for all other tests.
+    if let Some(test) = &options.test {
+        arguments.extend(["--workspace", "--test", test]);
+    } else if wanted.iter().all(|name| place(name).is_some()) {
+        arguments.push("--workspace");
+        arguments.extend(known.flat_map(|(_, test)| ["--test", test]));
+    } else {
+        arguments.extend(wanted.iter().flat_map(|name| ["-p", name]));
+    }
+    let made = cargo::build(&arguments)?.into_iter().filter(|made| chosen(&made.package));
+    let (mut tests, programs): (Vec<_>, Vec<_>) = made.partition(|made| made.is_test);
+    tests.sort_by_key(|made| place(&made.package));
     ensure!(!tests.is_empty(), "there are no such tests");
     Ok((tests, programs))
 }

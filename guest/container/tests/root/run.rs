@@ -28,6 +28,8 @@ pub struct Place {
     folder: tempfile::TempDir,
     /// Parent of the containers' cgroups.
     cgroup: PathBuf,
+    /// How many containers were specified.
+    specs: std::cell::Cell<u32>,
 }
 
 /// How a container ended.
@@ -84,7 +86,7 @@ impl Place {
         let cgroup = root.join(format!("bulkhead-container-{name}-{}", std::process::id()));
         std::fs::create_dir(&cgroup).map_err(|error| format!("no cgroup can be made: {error}"))?;
         let folder = tempfile::tempdir().unwrap();
-        let place = Self { folder, cgroup };
+        let place = Self { folder, cgroup, specs: 0.into() };
         let there = std::fs::read_to_string(place.cgroup.join("cgroup.controllers")).unwrap();
         for wanted in controllers {
             if !there.split_whitespace().any(|have| have == *wanted) {
@@ -117,8 +119,11 @@ impl Place {
 
     /// A container that runs a shell script as root without capabilities, in a PID namespace of its own.
     pub fn spec(&self, script: &str) -> Spec {
+        // A writable layer is used once: it is mounted "volatile", which the kernel does not allow twice.
+        let number = self.specs.get();
+        self.specs.set(number + 1);
         let folder = |name: &str| {
-            let path = self.folder.path().join(name);
+            let path = self.folder.path().join(format!("{number}/{name}"));
             std::fs::create_dir_all(&path).unwrap();
             path
         };

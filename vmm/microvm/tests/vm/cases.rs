@@ -14,8 +14,8 @@ use crate::guest::{ECHO_PORT, HOST_ADDRESS};
 use crate::host::{Builder, Kernel, Vm, make_tap};
 use crate::memory;
 
-/// Longest wait for a step of a guest in emulation.
-pub const DEADLINE: Duration = Duration::from_secs(120);
+/// Longest wait for a step of a guest in emulation on a busy host.
+pub const DEADLINE: Duration = Duration::from_secs(600);
 /// How long a paused guest is watched.
 const PAUSE: Duration = Duration::from_millis(500);
 

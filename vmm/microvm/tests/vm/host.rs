@@ -22,8 +22,8 @@ const PREBUILT_MODULES: &str = "/usr/lib/bulkhead/prebuilt/modules";
 const INIT: &str = "/usr/lib/bulkhead/init";
 /// Set to see what guests print.
 const SHOW_CONSOLE: &str = "BULKHEAD_SHOW_CONSOLE";
-/// Longest run of a guest in emulation.
-const DEADLINE: Duration = Duration::from_secs(120);
+/// Longest run of a guest in emulation on a busy host.
+const DEADLINE: Duration = Duration::from_secs(600);
 pub const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x55];
 
 /// What is missing for running VMs, in words.
