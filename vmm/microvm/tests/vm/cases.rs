@@ -41,20 +41,21 @@ pub fn broken_kernels_fail_with_a_line() {
 }
 
 pub fn devices_work_in_a_jailed_vm() {
-    check_devices(Kernel::Own);
+    check_devices(Kernel::Own, 2);
 }
 
-/// By ACPI and modules: it has neither an MP table parser nor devices on the command line.
+/// By ACPI and modules: it has neither an MP table parser nor devices on the command line. With one processor: two of
+/// this kernel spin on each other for long where an emulated machine has one for both.
 pub fn prebuilt_kernels_find_devices() {
-    check_devices(Kernel::Prebuilt);
+    check_devices(Kernel::Prebuilt, 1);
 }
 
-fn check_devices(kernel: Kernel) {
+fn check_devices(kernel: Kernel, vcpus: u32) {
     let read_only = disk(b'r');
     let writable = disk(b'w');
     let server = serve_echo(make_tap("bhtest0", "10.99.0.1/24"));
     let mut vm = Builder::of("devices", kernel)
-        .vcpus(2)
+        .vcpus(vcpus)
         .disk(read_only.try_clone().unwrap(), true, "sha256-0123")
         .disk(writable.try_clone().unwrap(), false, "scratch")
         .tap(server.tap)
@@ -63,7 +64,7 @@ fn check_devices(kernel: Kernel) {
     // A client that comes before the guest is up waits for it.
     let early = UnixStream::connect(&vm.vsock).unwrap();
     drop(early);
-    assert_eq!(vm.expect("cpus"), "2");
+    assert_eq!(vm.expect("cpus"), vcpus.to_string());
     vm.expect("memory");
     assert_eq!(vm.expect("clock"), "kvm-clock");
     assert_eq!(vm.expect("serial"), "sha256-0123");
