@@ -4,9 +4,12 @@ use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 
 use super::resources::{amount_milli, memory_limit};
 
-/// Memory of guest kernel, PID 1 and page tables, on top of what the containers may use.
+/// Memory of guest kernel, PID 1 and page tables, on top of what the containers may use. Measured as the VM's size less
+/// what is available in it after a container has run (`cargo xtask vm-test -p microvm`, `a_pod_runs_on_our_kernel`):
+/// 48.1 MiB at 192 MiB with the release build of PID 1; Debian's prebuilt kernel takes 67 MiB.
 pub const GUEST_OVERHEAD_BYTES: u64 = 48 << 20;
-/// Memory of the VMM process itself, outside the guest's memory.
+/// Memory of the VMM process itself, outside the guest's memory. It is a limit, not what is used: 2 MiB are private to the
+/// process (same test); the rest is room for what the kernel counts to the group (page tables of the VM, buffers, cache).
 pub const VMM_OVERHEAD_BYTES: u64 = 32 << 20;
 /// What one container without a memory limit counts for. The guest's memory is only backed where it is used.
 pub const UNLIMITED_CONTAINER_BYTES: u64 = 128 << 20;
