@@ -33,6 +33,14 @@ pub fn validate(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause> {
     problems.into_causes()
 }
 
+/// What a write of a pod's ephemeral containers may not do: take one away or change it.
+#[must_use]
+pub fn validate_ephemeral(new: &Value, old: &Value) -> Vec<Cause> {
+    let mut problems = problems::Problems::default();
+    validation::validate_ephemeral(new, old, &mut problems);
+    problems.into_causes()
+}
+
 /// The 422 for a list of problems.
 #[must_use]
 pub fn invalid(kind: &Kind, name: &str, causes: Vec<Cause>) -> Status {

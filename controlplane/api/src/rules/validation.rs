@@ -37,6 +37,11 @@ pub(super) fn validate(kind: &Kind, new: &Value, old: Option<&Value>, problems: 
     }
 }
 
+/// Upstream `ValidatePodEphemeralContainersUpdate`.
+pub(super) fn validate_ephemeral(new: &Value, old: &Value, problems: &mut Problems) {
+    pod::check_ephemeral_update(new, old, problems);
+}
+
 /// The text of a field, or "".
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()

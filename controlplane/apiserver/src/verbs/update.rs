@@ -179,7 +179,10 @@ async fn step<'a>(
     }
     // These change what an ordinary update may not.
     let special = matches!(subresource, "resize" | "ephemeralcontainers" | "finalize");
-    let causes = rules::validate(kind, &new, (!special).then_some(old));
+    let mut causes = rules::validate(kind, &new, (!special).then_some(old));
+    if subresource == "ephemeralcontainers" {
+        causes.extend(rules::validate_ephemeral(&new, old));
+    }
     if !causes.is_empty() {
         return Err(rules::invalid(kind, &call.target.name, causes));
     }

@@ -22,6 +22,28 @@ pub(super) fn validate(pod: &Value, old: Option<&Value>, problems: &mut Problems
     }
 }
 
+/// Ephemeral containers are only added.
+pub(super) fn check_ephemeral_update(new: &Value, old: &Value, problems: &mut Problems) {
+    let path = "spec.ephemeralContainers";
+    let list =
+        |pod: &Value| pod["spec"]["ephemeralContainers"].as_array().cloned().unwrap_or_default();
+    let wanted = list(new);
+    for one in list(old) {
+        let name = text(&one, "name");
+        match wanted.iter().find(|other| other["name"] == one["name"]) {
+            None => {
+                let why = format!("existing ephemeral containers {name:?} may not be removed");
+                problems.forbidden(path, &why);
+            }
+            Some(other) if *other != one => {
+                let why = format!("existing ephemeral containers {name:?} may not be changed");
+                problems.forbidden(path, &why);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
 /// A pod template below `path`.
 pub(super) fn validate_template(template: &Value, path: &str, problems: &mut Problems) {
     let labels = format!("{path}.metadata.labels");
@@ -291,6 +313,22 @@ mod tests {
     fn problems(spec: Value) -> Vec<String> {
         let causes = validate(&kind("Pod"), &pod(spec), None);
         causes.iter().map(|one| format!("{}: {}", one.field, one.message)).collect()
+    }
+
+    #[test]
+    fn ephemeral_containers_stay() {
+        let pod = |list: Value| json!({"spec": {"ephemeralContainers": list}});
+        let old = pod(json!([{"name": "a", "image": "i"}]));
+        for (new, count) in [
+            (json!([{"name": "a", "image": "i"}, {"name": "b", "image": "i"}]), 0),
+            (json!([{"name": "a", "image": "j"}]), 1),
+            (json!([{"name": "b", "image": "i"}]), 1),
+            (Value::Null, 1),
+        ] {
+            let mut problems = Problems::default();
+            check_ephemeral_update(&pod(new), &old, &mut problems);
+            assert_eq!(problems.into_causes().len(), count);
+        }
     }
 
     #[test]
