@@ -167,7 +167,7 @@ async fn write_status(
         ignore_not_found(patched).map_err(Error::api("annotate a deployment"))?;
     }
     match &plan.status {
-        Some(status) => patch_status(shared, deployment, &json!({"status": status})).await,
+        Some(status) => patch_status(shared, deployment, &status::patch(status)).await,
         None => Ok(()),
     }
 }

@@ -205,9 +205,9 @@ pub fn wait(s: &Scene<'_>) -> Result<()> {
     has(&timeout, &["timed out waiting for the condition"])?;
     s.with("create -f -", &pod("late").to_string())?;
     has(&creation.line(Duration::from_secs(60))?.1, &["pod/late condition met"])?;
-    let mut deletion = s.kubectl.stay(&["wait", "--for=delete", "pod/p", "--timeout=60s"])?;
     s.run("delete pod p --wait=false")?;
-    has(&deletion.line(Duration::from_secs(60))?.1, &["pod/p condition met"])?;
+    s.run("wait pod/p --for=delete --timeout=60s")?;
+    s.gone("pods", "p")?;
     s.saw("condition, jsonpath, create, delete, timeout");
     Ok(())
 }
