@@ -120,11 +120,16 @@ pub fn check(
     if !kind.schema.is_empty() {
         schema::check_types(&kind.schema, &object).map_err(|problem| refuse(&problem))?;
     }
-    if typed || kind.schema.is_empty() {
+    if typed {
         return Ok((object, Vec::new()));
     }
-    let unknown = schema::unknown_fields(&kind.schema, &object);
-    for problem in &unknown {
+    let unknown = match &kind.custom {
+        Some(custom) => {
+            crate::custom::prune(custom, &mut object).map_err(|problem| refuse(&problem))?
+        }
+        None => schema::unknown_fields(&kind.schema, &object),
+    };
+    for problem in unknown.iter().filter(|_| kind.custom.is_none()) {
         remove_path(&mut object, path_in(problem));
     }
     let mut problems: Vec<String> = unknown.iter().map(|text| describe_unknown(text)).collect();
