@@ -294,6 +294,12 @@ async fn cr_field_validation_unknown_and_duplicate_fields() {
     let response =
         cluster.send("POST", &strict, &[("content-type", "application/json")], duplicate).await;
     assert_eq!(response.status(), 400);
+    let yaml = "apiVersion: example.com/v1\nkind: Widget\nmetadata:\n  name: w\nspec:\n  open:\n    foo: 1\n    foo: 2\n";
+    let apply = [("content-type", "application/apply-patch+yaml")];
+    let path = format!("{WIDGETS}/w?fieldManager=t&fieldValidation=Strict");
+    let (code, _, status) = cluster.text("PATCH", &path, &apply, yaml).await;
+    assert_eq!(code, 400);
+    assert!(message(&status).contains("line 8: key \"foo\" already set in map"), "{status}");
     let metadata = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "odd": 1},
         "spec": {"embedded": {"apiVersion": "v1", "kind": "X", "metadata": {"name": "e", "strange": 1}}}});
     let (code, status) = cluster.post(&strict, &metadata).await;
@@ -374,15 +380,15 @@ async fn crd_is_validated_when_written() {
     establish(&cluster, &good).await;
     // Another definition of the same kind is not served.
     let (code, _) = cluster
-        .post(DEFINITIONS, &definition("wodgets", "Widget", &json!({"type": "object"})))
+        .post(DEFINITIONS, &definition("gadgets", "Widget", &json!({"type": "object"})))
         .await;
     assert_eq!(code, 201);
-    let path = format!("{DEFINITIONS}/wodgets.example.com");
+    let path = format!("{DEFINITIONS}/gadgets.example.com");
     until(|| async {
         cluster.get(&path).await.1["status"]["conditions"][0]["reason"] == "KindConflict"
     })
     .await;
-    assert_eq!(cluster.get("/apis/example.com/v1/wodgets").await.0, 404);
+    assert_eq!(cluster.get("/apis/example.com/v1/gadgets").await.0, 404);
 }
 
 #[tokio::test]

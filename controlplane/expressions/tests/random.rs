@@ -4,10 +4,54 @@ use expressions::{Budget, Environment, Program, Type, Value, Variables};
 use serde_json::json;
 
 const PARTS: [&str; 48] = [
-    "o", ".a", ".?b", "[0]", "[?1]", "n", "s", "1", "-2", "3u", "1.5", "'x'", "b'y'", "true", "null", " + ", " - ", " * ", " / ",
-    " % ", " == ", " < ", " in ", " && ", " || ", " ? ", " : ", "!", "(", ")", "[", "]", "{", "}", ", ", ".all(x, ",
-    ".map(x, x", ".exists(i, v, ", ".filter(x, ", "has(o.a)", "size(s)", ".matches('[')", "quantity('1')", "duration('1h')",
-    "cel.bind(y, n, ", "optional.of(", ".orValue(", "'%d'.format([n])",
+    "o",
+    ".a",
+    ".?b",
+    "[0]",
+    "[?1]",
+    "n",
+    "s",
+    "1",
+    "-2",
+    "3u",
+    "1.5",
+    "'x'",
+    "b'y'",
+    "true",
+    "null",
+    " + ",
+    " - ",
+    " * ",
+    " / ",
+    " % ",
+    " == ",
+    " < ",
+    " in ",
+    " && ",
+    " || ",
+    " ? ",
+    " : ",
+    "!",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ", ",
+    ".all(x, ",
+    ".map(x, x",
+    ".exists(i, v, ",
+    ".filter(x, ",
+    "has(o.a)",
+    "size(s)",
+    ".matches('[')",
+    "quantity('1')",
+    "duration('1h')",
+    "cel.bind(y, n, ",
+    "optional.of(",
+    ".orValue(",
+    "'%d'.format([n])",
 ];
 const SEEDS: u64 = 400;
 
@@ -26,9 +70,13 @@ impl Random {
 
 #[test]
 fn any_source_ends_with_a_value_or_an_error() {
-    let environment = Environment::new().variable("o", Type::Dyn).variable("n", Type::Int).variable("s", Type::String);
+    let environment = Environment::new()
+        .variable("o", Type::Dyn)
+        .variable("n", Type::Int)
+        .variable("s", Type::String);
     let object = json!({"a": {"b": [1, "x", null, {"c": 1.5}]}});
-    let variables = Variables::new().with("o", &object).with("n", Value::Int(3)).with("s", Value::text("sé"));
+    let variables =
+        Variables::new().with("o", &object).with("n", Value::Int(3)).with("s", Value::text("sé"));
     let mut good = 0;
     for seed in 0..SEEDS {
         let mut random = Random(seed);

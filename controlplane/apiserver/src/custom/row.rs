@@ -123,8 +123,11 @@ fn custom(definition: &Value, version: &Value, stored: &str, known: Known<'_>) -
     Arc::new(Custom {
         schema: structural::parse(raw),
         raw: raw.clone(),
-        // Objects written under the first generation were pruned and defaulted by the schema that is still in force.
-        rewrite_on_read: generation > 1 || own != stored,
+        // Objects written under the first generation were pruned and defaulted by the schema that is still in force,
+        // if there is but one.
+        rewrite_on_read: generation > 1
+            || own != stored
+            || spec["versions"].as_array().is_some_and(|all| all.len() > 1),
         scale: scale(&version["subresources"]["scale"]),
         webhook,
         definition: (name, generation),
