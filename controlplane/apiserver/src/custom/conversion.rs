@@ -14,16 +14,12 @@ use crate::{
     app::App,
     cache::{Event, Item, encode},
     call::Call,
-    commit::{self, Next, Place},
     errors,
     reach::{self, WebhookConfig},
-    verbs::update::{Edit, step},
 };
 
 /// Upstream's timeout of a conversion webhook.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Lost races of an update before it is given up, as for other objects.
-const RACES_MAX: usize = 50;
 
 /// Whether objects of this kind may have to be sent to a webhook.
 #[must_use]
@@ -95,40 +91,6 @@ pub async fn to_stored(app: &App, kind: &Kind, object: Value) -> Result<Value, S
 #[must_use]
 pub fn as_sent(kind: &Kind, sent: &Value, stored: Arc<Item>) -> Arc<Item> {
     if is_by_webhook(kind) { Arc::new(same_place(&stored, sent)) } else { stored }
-}
-
-/// [`crate::verbs::update::change`] for kinds that a webhook converts: between reading and writing there is a call.
-pub async fn change(
-    call: &Call,
-    place: &Place,
-    dry_run: bool,
-    edit: &mut Edit<'_>,
-) -> Result<Arc<Item>, Status> {
-    for _ in 0..RACES_MAX {
-        let current = call.current()?;
-        let served = item(call, current.clone()).await?;
-        let (mut object, delete) = match step(call, &served, edit)? {
-            Next::Keep => return Ok(served),
-            Next::Put(object) => (object, false),
-            Next::Delete(object) => (object, true),
-        };
-        object["apiVersion"] = json!(call.kind.api_version());
-        let stored = to_stored(&call.app, &call.kind, object.clone()).await?;
-        let mut lost = false;
-        let written = commit::update(&call.app, &call.kind, place, dry_run, |now| {
-            lost = now.revision != current.revision;
-            Ok(match (lost, delete) {
-                (true, _) => Next::Keep,
-                (false, true) => Next::Delete(stored.clone()),
-                (false, false) => Next::Put(stored.clone()),
-            })
-        })
-        .await?;
-        if !lost {
-            return Ok(Arc::new(same_place(&written, &object)));
-        }
-    }
-    Err(errors::modified(&call.kind, &place.name))
 }
 
 async fn convert(
