@@ -17,7 +17,7 @@ fn definition(plural: &str, kind: &str, spec: &Value) -> Value {
     json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("{plural}.example.com")},
         "spec": {"group": "example.com", "scope": "Namespaced",
-            "names": {"plural": plural, "kind": kind, "shortNames": [format!("{}x", &plural[..1])]},
+            "names": {"plural": plural, "singular": plural[..plural.len() - 1], "kind": kind, "shortNames": [format!("{}x", &plural[..1])]},
             "versions": [{"name": "v1", "served": true, "storage": true,
                 "schema": {"openAPIV3Schema": {"type": "object", "properties": {
                     "spec": spec, "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}},

@@ -31,7 +31,7 @@ pub fn accepted(definition: &Value, others: &[&Value]) -> Option<Value> {
         object["status"] = json!({});
     }
     store_versions(&mut object);
-    match conflict(definition, others) {
+    match conflict(&object, others) {
         None => {
             object["status"]["acceptedNames"] = object["spec"]["names"].clone();
             set(&mut object, "NamesAccepted", "True", "NoConflicts", "no conflicts found");
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     fn definition(name: &str, kind: &str) -> Value {
-        json!({"metadata": {"name": format!("{name}.a.b")}, "spec": {"group": "a.b", "names": {"kind": kind, "plural": name},
+        json!({"metadata": {"name": format!("{name}.a.b")}, "spec": {"group": "a.b", "names": {"kind": kind, "plural": name, "singular": format!("{name}1")},
             "versions": [{"name": "v1", "storage": true}]}})
     }
 
