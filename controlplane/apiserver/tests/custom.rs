@@ -297,7 +297,7 @@ async fn cr_field_validation_unknown_and_duplicate_fields() {
     let yaml = "apiVersion: example.com/v1\nkind: Widget\nmetadata:\n  name: w\nspec:\n  open:\n    foo: 1\n    foo: 2\n";
     let apply = [("content-type", "application/apply-patch+yaml")];
     let path = format!("{WIDGETS}/w?fieldManager=t&fieldValidation=Strict");
-    let (code, _, status) = cluster.text("PATCH", &path, &apply, yaml).await;
+    let (code, _, status) = cluster.json_text("PATCH", &path, &apply, yaml).await;
     assert_eq!(code, 400);
     assert!(message(&status).contains("line 8: key \"foo\" already set in map"), "{status}");
     let metadata = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "odd": 1},

@@ -23,7 +23,7 @@ pub struct Documents {
 
 impl Documents {
     /// The document's JSON.
-    pub fn get(&self, _registry: &Registry, group: &str, version: &Version) -> Bytes {
+    pub fn get(&self, registry: &Registry, group: &str, version: &Version) -> Bytes {
         let path = document_path(group, &version.name);
         let hash = hash(registry, version);
         if let Some((built, text)) = self.built.lock().get(&path)
@@ -31,7 +31,7 @@ impl Documents {
         {
             return text.clone();
         }
-        let document = build(&path, version);
+        let document = build(registry, &path, version);
         let text = Bytes::from(serde_json::to_vec(&document).expect("trees encode"));
         self.built.lock().insert(path, (hash, text.clone()));
         text
@@ -80,13 +80,13 @@ pub fn hash(registry: &Registry, version: &Version) -> String {
     hex::encode_upper(hasher.finalize())
 }
 
-fn build(path: &str, version: &Version) -> Value {
+fn build(registry: &Registry, path: &str, version: &Version) -> Value {
     let mut components = Map::new();
     let mut all_paths = Map::new();
     for kind in &version.kinds {
         let name = component_name(kind);
         if kind.schema.is_empty() {
-            components.insert(name.clone(), custom_schema(kind));
+            components.insert(name.clone(), custom_schema(registry, kind));
             components.extend(schema::openapi_components(LIST_META));
             components.extend(schema::openapi_components(OBJECT_META));
         } else {
@@ -155,6 +155,6 @@ fn list_schema(kind: &Kind, name: &str) -> Value {
     })
 }
 
-fn custom_schema(kind: &Kind) -> Value {
+fn custom_schema(_: &Registry, kind: &Kind) -> Value {
     super::custom::component(kind)
 }
