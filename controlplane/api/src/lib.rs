@@ -21,6 +21,7 @@ pub mod rules;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod structural;
 pub mod time;
 
 pub use kind::{Kind, Scope, kinds};

@@ -1,6 +1,7 @@
 //! Request bodies: bounded reading, decoding by media type, and `fieldValidation`.
 
 mod strict_json;
+mod strict_yaml;
 
 use api::{Kind, Reason, Status, schema};
 use bytes::Bytes;
@@ -97,9 +98,9 @@ fn decode_json(bytes: &[u8]) -> Result<Decoded, Status> {
 }
 
 fn decode_yaml(bytes: &[u8]) -> Result<Decoded, Status> {
-    let object = serde_yaml_ng::from_slice(bytes)
+    let (object, duplicates) = strict_yaml::parse(bytes)
         .map_err(|error| bad_request(format!("error converting YAML to JSON: {error}")))?;
-    Ok(Decoded { object, duplicates: Vec::new(), typed: false })
+    Ok(Decoded { object, duplicates, typed: false })
 }
 
 /// Checks a body against its kind: apiVersion and kind, JSON types, unknown and duplicate fields. Returns the object
@@ -120,15 +121,20 @@ pub fn check(
     if !kind.schema.is_empty() {
         schema::check_types(&kind.schema, &object).map_err(|problem| refuse(&problem))?;
     }
-    if typed || kind.schema.is_empty() {
+    if typed {
         return Ok((object, Vec::new()));
     }
-    let unknown = schema::unknown_fields(&kind.schema, &object);
-    for problem in &unknown {
+    let unknown = match &kind.custom {
+        Some(custom) => {
+            crate::custom::prune(custom, &mut object).map_err(|problem| refuse(&problem))?
+        }
+        None => schema::unknown_fields(&kind.schema, &object),
+    };
+    for problem in unknown.iter().filter(|_| kind.custom.is_none()) {
         remove_path(&mut object, path_in(problem));
     }
     let mut problems: Vec<String> = unknown.iter().map(|text| describe_unknown(text)).collect();
-    problems.extend(duplicates.iter().map(|path| format!("duplicate field {path:?}")));
+    problems.extend(duplicates.iter().map(|text| describe_duplicate(text)));
     match validation {
         Validation::Strict if !problems.is_empty() => {
             Err(refuse(&format!("strict decoding error: {}", problems.join(", "))))
@@ -140,6 +146,12 @@ pub fn check(
 
 fn describe_unknown(text: &str) -> String {
     if text.starts_with("unknown field") { text.into() } else { format!("unknown field {text:?}") }
+}
+
+/// YAML's duplicates are worded by their lines, JSON's by their paths.
+fn describe_duplicate(text: &str) -> String {
+    let worded = text.starts_with("line ") || text.starts_with("duplicate field");
+    if worded { text.into() } else { format!("duplicate field {text:?}") }
 }
 
 fn path_in(problem: &str) -> &str {

@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 /// Whether a kind's objects are stored in another form than it serves.
 #[must_use]
 pub fn is_needed(kind: &Kind) -> bool {
-    kind.storage_version != kind.version || is_new_event(kind)
+    kind.storage_version != kind.version
+        || is_new_event(kind)
+        || kind.custom.as_ref().is_some_and(|custom| custom.rewrite_on_read)
 }
 
 fn is_new_event(kind: &Kind) -> bool {
@@ -22,7 +24,9 @@ pub fn to_served<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
         return Cow::Borrowed(object);
     }
     let mut object = object.clone();
-    if is_new_event(kind) {
+    if let Some(custom) = &kind.custom {
+        crate::custom::rewrite(custom, &mut object);
+    } else if is_new_event(kind) {
         rename(&mut object, EVENT_FIELDS);
     } else if kind.plural == "horizontalpodautoscalers" && kind.version == "v1" {
         autoscaler_to_v1(&mut object);

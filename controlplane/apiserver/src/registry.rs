@@ -5,6 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use api::Kind;
 use serde_json::Value;
 
+use crate::custom::LazyRules;
+
 /// All served versions of one group.
 #[derive(Debug, Clone)]
 pub struct Group {
@@ -26,8 +28,8 @@ pub struct Version {
 pub struct Registry {
     pub groups: Vec<Group>,
     by_path: HashMap<(String, String, String), Arc<Kind>>,
-    /// OpenAPI schemas of custom resources.
-    schemas: HashMap<(String, String, String), Value>,
+    /// Compiled rules of custom resources.
+    rules: HashMap<(String, String, String), Arc<LazyRules>>,
 }
 
 fn path_of(kind: &Kind) -> (String, String, String) {
@@ -71,12 +73,18 @@ impl Registry {
 
     /// The OpenAPI schema that a definition gives its kind.
     #[must_use]
-    pub fn custom_schema(&self, kind: &Kind) -> Option<&Value> {
-        self.schemas.get(&path_of(kind)).filter(|schema| schema.is_object())
+    pub fn custom_schema<'k>(&self, kind: &'k Kind) -> Option<&'k Value> {
+        kind.custom.as_ref().map(|custom| &custom.raw).filter(|schema| schema.is_object())
     }
 
-    pub fn set_custom_schema(&mut self, kind: &Kind, schema: Value) {
-        self.schemas.insert(path_of(kind), schema);
+    /// The CEL rules of a custom resource, compiled when first asked for.
+    #[must_use]
+    pub fn custom_rules(&self, kind: &Kind) -> Option<Arc<LazyRules>> {
+        self.rules.get(&path_of(kind)).cloned()
+    }
+
+    pub fn set_custom_rules(&mut self, kind: &Kind, rules: Arc<LazyRules>) {
+        self.rules.insert(path_of(kind), rules);
     }
 
     /// The row of `/apis/<group>/<version>/<resource>`.

@@ -149,7 +149,7 @@ async fn assemble(
         watchers: Arc::new(tokio::sync::Semaphore::new(WATCHERS_MAX)),
         collector: crate::metrics_api::Collector::default(),
         stopping: CancellationToken::new(),
-        registry: ArcSwap::from_pointee(custom::registry(&cache)),
+        registry: ArcSwap::from_pointee(custom::registry(&cache, None)),
         authenticator,
         authorizer: Authorizer::new(lookup),
         config,

@@ -49,6 +49,7 @@ impl Group {
             selectable_fields: Vec::new(),
             schema: format!("{}.{kind}", self.schema),
             columns: crate::columns::built_in(self.name, kind),
+            custom: None,
         }
     }
 }

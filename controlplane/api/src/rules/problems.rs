@@ -15,6 +15,11 @@ impl Problems {
         self.causes.push(Cause { reason: reason.to_owned(), message, field: path.to_owned() });
     }
 
+    /// A problem worded elsewhere.
+    pub fn push(&mut self, cause: Cause) {
+        self.causes.push(cause);
+    }
+
     pub fn required(&mut self, path: &str, detail: &str) {
         self.add("FieldValueRequired", path, with_detail("Required value", detail));
     }

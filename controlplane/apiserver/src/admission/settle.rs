@@ -22,5 +22,6 @@ pub fn settle(request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
     let decoded = Decoded { object: object.take(), duplicates: Vec::new(), typed: false };
     (*object, _) = body::check(kind, decoded, Validation::Ignore)?;
     rules::set_defaults(kind, object);
+    crate::custom::set_defaults(kind, object);
     Ok(())
 }

@@ -15,6 +15,13 @@ pub fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
     Ok((value, duplicates.into_inner()))
 }
 
+/// The same from any self-describing format.
+pub fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(Value, Vec<String>), D::Error> {
+    let duplicates = RefCell::new(Vec::new());
+    let value = Node { path: None, duplicates: &duplicates }.deserialize(deserializer)?;
+    Ok((value, duplicates.into_inner()))
+}
+
 /// A path from the root, kept on the stack so that objects without duplicates cost nothing.
 struct Path<'a> {
     parent: Option<&'a Path<'a>>,

@@ -1,11 +1,22 @@
-//! CustomResourceDefinitions: rows of the table of kinds made at run time.
+//! CustomResourceDefinitions: rows of the table of kinds made at run time, and the rules of their objects.
 
+mod cleanup;
 mod conditions;
+pub mod conversion;
+mod definition;
 mod row;
+mod rules;
+pub mod scale;
+mod typed;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use api::Kind;
+use api::{
+    Kind,
+    rules::problems::Problems,
+    status::Cause,
+    structural::{self, Custom},
+};
 use serde_json::Value;
 
 use crate::{
@@ -18,36 +29,114 @@ use crate::{
 
 const GROUP: &str = "apiextensions.k8s.io";
 const RESOURCE: &str = "customresourcedefinitions";
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
-/// The registry of everything built in plus what the CRDs in the cache define.
+/// A custom resource's CEL rules, compiled when first needed.
+#[derive(Debug)]
+pub struct LazyRules {
+    custom: Arc<Custom>,
+    compiled: OnceLock<rules::Rules>,
+}
+
+impl LazyRules {
+    fn get(&self) -> &rules::Rules {
+        self.compiled.get_or_init(|| rules::compile(&self.custom.schema, true))
+    }
+}
+
+/// The registry of everything built in plus what the CRDs in the cache define. Schemas and rules that did not change
+/// are taken from the one before.
 #[must_use]
-pub fn registry(cache: &Cache) -> Registry {
+pub fn registry(cache: &Cache, before: Option<&Registry>) -> Registry {
     let (definitions, _) = cache.collection(&Collection::of(GROUP, RESOURCE)).list("");
     let mut kinds = api::kinds();
     kinds.extend(crate::metrics_api::kinds());
-    let mut schemas = Vec::new();
-    for definition in &definitions {
-        for (kind, schema) in row::rows(definition.value()) {
-            schemas.push((kind.clone(), schema));
-            kinds.push(kind);
-        }
-    }
+    let known = |group: &str, version: &str, plural: &str| {
+        before?.find(group, version, plural)?.custom.clone()
+    };
+    let custom: Vec<Kind> =
+        definitions.iter().flat_map(|item| row::rows(item.value(), &known)).collect();
+    kinds.extend(custom.iter().cloned());
     let mut registry = Registry::new(kinds);
-    for (kind, schema) in schemas {
-        registry.set_custom_schema(&kind, schema);
+    for kind in &custom {
+        let Some(custom) = kind.custom.clone() else { continue };
+        let kept = before.and_then(|before| before.custom_rules(kind));
+        let kept = kept.filter(|rules| Arc::ptr_eq(&rules.custom, &custom));
+        let rules =
+            kept.unwrap_or_else(|| Arc::new(LazyRules { custom, compiled: OnceLock::new() }));
+        registry.set_custom_rules(kind, rules);
     }
     registry
 }
 
+/// Removes unknown fields of a custom resource's body; their paths, or what is wrong with its metadata.
+pub fn prune(custom: &Custom, object: &mut Value) -> Result<Vec<String>, String> {
+    api::schema::check_types(OBJECT_META, &object["metadata"])?;
+    Ok(structural::prune(&custom.schema, object))
+}
+
+/// Defaults of custom resources, and of definitions themselves.
+pub fn set_defaults(kind: &Kind, object: &mut Value) {
+    if let Some(custom) = &kind.custom {
+        structural::drop_nulls(&custom.schema, object);
+        structural::set_defaults(&custom.schema, object);
+    } else if is_definition(kind) {
+        definition::set_defaults(object);
+    }
+}
+
+/// A stored object as a version serves it: `apiVersion` is set by the caller.
+pub fn rewrite(custom: &Custom, object: &mut Value) {
+    structural::prune(&custom.schema, object);
+    structural::drop_nulls(&custom.schema, object);
+    structural::set_defaults(&custom.schema, object);
+}
+
+fn is_definition(kind: &Kind) -> bool {
+    kind.group == GROUP && kind.plural == RESOURCE
+}
+
+/// All problems of any object: those of its kind, its definition, or of the definition that it is.
+#[must_use]
+pub fn validate(app: &App, kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut causes = api::rules::validate(kind, new, old);
+    let mut problems = Problems::default();
+    if let Some(custom) = &kind.custom {
+        validate_object(app, kind, custom, new, old, &mut problems);
+    } else if is_definition(kind) {
+        definition::validate(new, old, &mut problems);
+    }
+    causes.extend(problems.into_causes());
+    causes
+}
+
+fn validate_object(
+    app: &App,
+    kind: &Kind,
+    custom: &Custom,
+    new: &Value,
+    old: Option<&Value>,
+    problems: &mut Problems,
+) {
+    structural::embedded_problems(&custom.schema, new, "", problems);
+    structural::validate(&custom.schema, new, old, problems);
+    // Rules may rely on types.
+    if !problems.is_empty() || !custom.schema.has_rules {
+        return;
+    }
+    if let Some(compiled) = app.registry.load().custom_rules(kind) {
+        rules::validate(compiled.get(), &custom.schema, new, old, problems);
+    }
+}
+
 /// Keeps the registry and the definitions' conditions up to date until shutdown.
 pub async fn follow(app: Arc<App>) {
+    let cleanups = cleanup::Cleanups::default();
     loop {
         let cached = app.cache.collection(&Collection::of(GROUP, RESOURCE));
-        let (present, _, mut subscription) = cached.subscribe_now(Interest::default());
-        app.registry.store(Arc::new(registry(&app.cache)));
-        for definition in present {
-            establish(&app, definition.value()).await;
-        }
+        let (_, _, mut subscription) = cached.subscribe_now(Interest::default());
+        refresh(&app);
+        settle(&app, &cleanups).await;
         loop {
             let event = tokio::select! {
                 biased;
@@ -55,62 +144,46 @@ pub async fn follow(app: Arc<App>) {
                 event = subscription.future.recv() => event,
             };
             // Cut off: start over from what is there.
-            let Some(event) = event else { break };
-            app.registry.store(Arc::new(registry(&app.cache)));
-            if !event.deleted {
-                establish(&app, event.item.value()).await;
+            if event.is_none() {
+                break;
             }
+            // Whatever else has happened meanwhile is seen at once.
+            while subscription.future.try_recv().is_ok() {}
+            refresh(&app);
+            settle(&app, &cleanups).await;
         }
     }
 }
 
-/// Writes the status of a definition that lacks it.
-async fn establish(app: &App, definition: &Value) {
-    if definition["metadata"].get("deletionTimestamp").is_some() {
-        finish_deletion(app, definition).await;
-        return;
-    }
-    if conditions::accepted(definition).is_none() {
-        return;
-    }
-    let write = |current: &Value| match conditions::accepted(current) {
-        Some(accepted) => Next::Put(accepted),
-        None => Next::Keep,
-    };
-    change(app, definition, write).await;
+fn refresh(app: &App) {
+    let before = app.registry.load_full();
+    app.registry.store(Arc::new(registry(&app.cache, Some(&before))));
 }
 
-/// The instances go with their definition; then the finalizer goes.
-async fn finish_deletion(app: &App, definition: &Value) {
-    let finalizers = definition["metadata"]["finalizers"].as_array();
-    if !finalizers.is_some_and(|list| list.iter().any(|name| name == row::CLEANUP)) {
-        return;
-    }
-    let text = |field: &str| definition["spec"][field].as_str().unwrap_or_default();
-    let plural = definition["spec"]["names"]["plural"].as_str().unwrap_or_default();
-    let collection = Collection::of(text("group"), plural);
-    let (items, _) = app.cache.collection(&collection).list("");
-    for item in items {
-        let transaction = store::Transaction {
-            guards: Vec::new(),
-            writes: vec![store::Write::Delete(collection.key(item.namespace(), item.name()))],
-        };
-        if let Err(error) = app.store.commit(transaction).await {
-            tracing::warn!(%error, "failed to delete an instance of a deleted definition");
-            return;
+/// Brings the status of every definition up to date. A name that became free may let another one in.
+async fn settle(app: &Arc<App>, cleanups: &cleanup::Cleanups) {
+    let cached = app.cache.collection(&Collection::of(GROUP, RESOURCE));
+    let (items, _) = cached.list("");
+    for item in &items {
+        let definition = item.value();
+        if definition["metadata"].get("deletionTimestamp").is_some() {
+            cleanups.start(app, definition);
+            continue;
         }
+        let (now, _) = cached.list("");
+        let others: Vec<&Value> = now.iter().map(|item| &**item.value()).collect();
+        if conditions::accepted(definition, &others).is_none() {
+            continue;
+        }
+        change(app, definition, |current| match conditions::accepted(current, &others) {
+            Some(accepted) => Next::Put(accepted),
+            None => Next::Keep,
+        })
+        .await;
     }
-    change(app, definition, |current| {
-        let mut object = current.clone();
-        let finalizers = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-        let rest: Vec<Value> = finalizers.into_iter().filter(|name| name != row::CLEANUP).collect();
-        let gone = rest.is_empty();
-        object["metadata"]["finalizers"] = Value::Array(rest);
-        if gone { Next::Delete(object) } else { Next::Put(object) }
-    })
-    .await;
 }
 
+/// Writes a definition's status, finalizers included.
 async fn change(app: &App, definition: &Value, decide: impl Fn(&Value) -> Next) {
     let registry = app.registry.load_full();
     let Some(kind) = registry.find(GROUP, "v1", RESOURCE) else { return };
@@ -119,7 +192,9 @@ async fn change(app: &App, definition: &Value, decide: impl Fn(&Value) -> Next) 
     let place = Place::new(&kind, "", name);
     let written =
         commit::update(app, &kind, &place, false, |current| Ok(decide(current.value()))).await;
-    if let Err(status) = written {
+    if let Err(status) = written
+        && status.reason != api::Reason::NotFound
+    {
         tracing::warn!(%status, definition = name, "failed to write a definition's status");
     }
 }

@@ -1,9 +1,11 @@
 //! A definition's served versions as rows of the table of kinds. Pure.
 
+use std::sync::Arc;
+
 use api::{
     Kind, Scope,
-    columns::{Cell, Column},
     kind::Subresource,
+    structural::{self, Custom, ScalePaths},
 };
 use serde_json::Value;
 
@@ -13,9 +15,15 @@ pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 const VERBS: [&str; 8] =
     ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
 
-/// One row and its OpenAPI schema per served version.
+/// Rows made before, to take parsed schemas from.
+pub type Known<'a> = &'a dyn Fn(&str, &str, &str) -> Option<Arc<Custom>>;
+
+/// One row per served version of an established definition.
 #[must_use]
-pub fn rows(definition: &Value) -> Vec<(Kind, Value)> {
+pub fn rows(definition: &Value, known: Known<'_>) -> Vec<Kind> {
+    if !super::conditions::is_established(definition) {
+        return Vec::new();
+    }
     let spec = &definition["spec"];
     let versions = spec["versions"].as_array().cloned().unwrap_or_default();
     let stored = versions.iter().find(|version| version["storage"] == true);
@@ -23,11 +31,12 @@ pub fn rows(definition: &Value) -> Vec<(Kind, Value)> {
     versions
         .iter()
         .filter(|version| version["served"] == true)
-        .map(|version| (row(spec, version, &stored), version["schema"]["openAPIV3Schema"].clone()))
+        .map(|version| row(definition, version, &stored, known))
         .collect()
 }
 
-fn row(spec: &Value, version: &Value, stored: &str) -> Kind {
+fn row(definition: &Value, version: &Value, stored: &str, known: Known<'_>) -> Kind {
+    let spec = &definition["spec"];
     let names = &spec["names"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let kind = text(&names["kind"]);
@@ -45,11 +54,12 @@ fn row(spec: &Value, version: &Value, stored: &str) -> Kind {
         short_names: texts(&names["shortNames"]),
         categories: texts(&names["categories"]),
         scope: if spec["scope"] == "Cluster" { Scope::Cluster } else { Scope::Namespaced },
-        verbs: VERBS.map(str::to_owned).to_vec(),
+        verbs: verbs(definition),
         subresources: subresources(&version["subresources"]),
         selectable_fields: selectable(&version["selectableFields"]),
         schema: String::new(),
-        columns: columns(&version["additionalPrinterColumns"]),
+        columns: api::columns::custom(&version["additionalPrinterColumns"]),
+        custom: Some(custom(definition, version, stored, known)),
         kind,
     }
 }
@@ -87,37 +97,50 @@ fn subresources(served: &Value) -> Vec<Subresource> {
     list
 }
 
-fn columns(extra: &Value) -> Vec<Column> {
-    let mut columns = vec![Column {
-        name: "Name".into(),
-        kind: "string".into(),
-        format: "name".into(),
-        description: "Name must be unique within a namespace.".into(),
-        priority: 0,
-        cell: Cell::Path(".metadata.name".into()),
-    }];
-    let extra = extra.as_array().filter(|list| !list.is_empty());
-    let Some(extra) = extra else {
-        columns.push(Column {
-            name: "Age".into(),
-            kind: "date".into(),
-            format: String::new(),
-            description: "CreationTimestamp of the object.".into(),
-            priority: 0,
-            cell: Cell::Path(".metadata.creationTimestamp".into()),
-        });
-        return columns;
-    };
+/// A definition that is going away takes no new objects.
+fn verbs(definition: &Value) -> Vec<String> {
+    let terminating = definition["metadata"].get("deletionTimestamp").is_some();
+    let verbs = VERBS.into_iter().filter(|verb| !(terminating && *verb == "create"));
+    verbs.map(str::to_owned).collect()
+}
+
+fn custom(definition: &Value, version: &Value, stored: &str, known: Known<'_>) -> Arc<Custom> {
+    let spec = &definition["spec"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    columns.extend(extra.iter().map(|column| Column {
-        name: text(&column["name"]),
-        kind: text(&column["type"]),
-        format: text(&column["format"]),
-        description: text(&column["description"]),
-        priority: column["priority"].as_u64().and_then(|p| u8::try_from(p).ok()).unwrap_or(0),
-        cell: Cell::Path(text(&column["jsonPath"])),
-    }));
-    columns
+    let raw = &version["schema"]["openAPIV3Schema"];
+    let generation = definition["metadata"]["generation"].as_i64().unwrap_or(1);
+    let name = api::meta::name(definition).to_owned();
+    let (group, own) = (text(&spec["group"]), text(&version["name"]));
+    let before = known(&group, &own, &text(&spec["names"]["plural"]));
+    if let Some(before) = &before
+        && before.definition == (name.clone(), generation)
+        && before.raw == *raw
+    {
+        return before.clone();
+    }
+    let webhook = (spec["conversion"]["strategy"] == "Webhook")
+        .then(|| spec["conversion"]["webhook"].clone());
+    Arc::new(Custom {
+        schema: structural::parse(raw),
+        raw: raw.clone(),
+        // Objects written under the first generation were pruned and defaulted by the schema that is still in force,
+        // if there is but one.
+        rewrite_on_read: generation > 1
+            || own != stored
+            || spec["versions"].as_array().is_some_and(|all| all.len() > 1),
+        scale: scale(&version["subresources"]["scale"]),
+        webhook,
+        definition: (name, generation),
+    })
+}
+
+fn scale(paths: &Value) -> Option<ScalePaths> {
+    let path = |field: &str| Some(paths[field].as_str()?.trim_start_matches('.').to_owned());
+    Some(ScalePaths {
+        spec_replicas: path("specReplicasPath")?,
+        status_replicas: path("statusReplicasPath")?,
+        label_selector: path("labelSelectorPath"),
+    })
 }
 
 #[cfg(test)]
@@ -128,15 +151,16 @@ mod tests {
 
     #[test]
     fn a_definition_makes_a_row_per_served_version() {
-        let definition = json!({"spec": {"group": "metal.bulkhead.io", "scope": "Cluster",
+        let definition = json!({"metadata": {"name": "machines.metal.bulkhead.io", "generation": 1},
+            "status": {"conditions": [{"type": "Established", "status": "True"}]}, "spec": {"group": "metal.bulkhead.io", "scope": "Cluster",
             "names": {"kind": "Machine", "plural": "machines", "shortNames": ["mc"]},
             "versions": [
                 {"name": "v1alpha1", "served": true, "storage": true, "subresources": {"status": {}},
                  "additionalPrinterColumns": [{"name": "State", "type": "string", "jsonPath": ".status.state"}]},
                 {"name": "v0", "served": false, "storage": false}]}});
-        let rows = rows(&definition);
+        let rows = rows(&definition, &|_, _, _| None);
         assert_eq!(rows.len(), 1);
-        let kind = &rows[0].0;
+        let kind = &rows[0];
         assert_eq!((kind.list_kind.as_str(), kind.singular.as_str()), ("MachineList", "machine"));
         assert_eq!(kind.columns.len(), 2);
         assert_eq!(kind.subresources[0].name, "status");

@@ -1,5 +1,6 @@
 //! `/openapi/v3` and `/openapi/v2`.
 
+pub mod custom;
 mod names;
 mod paths;
 mod v2;

@@ -155,12 +155,6 @@ fn list_schema(kind: &Kind, name: &str) -> Value {
     })
 }
 
-fn custom_schema(registry: &Registry, kind: &Kind) -> Value {
-    let mut schema =
-        registry.custom_schema(kind).cloned().unwrap_or_else(|| json!({"type": "object"}));
-    schema["properties"]["apiVersion"] = json!({"type": "string"});
-    schema["properties"]["kind"] = json!({"type": "string"});
-    schema["properties"]["metadata"] = reference(OBJECT_META);
-    schema["x-kubernetes-group-version-kind"] = type_of(kind);
-    schema
+fn custom_schema(_: &Registry, kind: &Kind) -> Value {
+    super::custom::component(kind)
 }

@@ -17,7 +17,7 @@ use crate::{
 
 pub fn get(call: &Call) -> Result<Reply, Status> {
     let item = call.current()?;
-    Ok(respond::encoded(call, StatusCode::OK, &scale_of(item.value())))
+    Ok(respond::encoded(call, StatusCode::OK, &shown(call, item.value())))
 }
 
 pub async fn update(mut call: Call) -> Result<Reply, Status> {
@@ -30,7 +30,7 @@ pub async fn update(mut call: Call) -> Result<Reply, Status> {
         )));
     }
     let item = change(&call, &mut |old| with_replicas(&call, old, &scale)).await?;
-    Ok(respond::encoded(&call, StatusCode::OK, &scale_of(item.value())))
+    Ok(respond::encoded(&call, StatusCode::OK, &shown(&call, item.value())))
 }
 
 pub async fn patch(mut call: Call) -> Result<Reply, Status> {
@@ -41,11 +41,11 @@ pub async fn patch(mut call: Call) -> Result<Reply, Status> {
     // A Scale has no lists: apply and strategic merge do what a merge patch does.
     let format = if format == Format::Json { Format::Json } else { Format::Merge };
     let item = change(&call, &mut |old| {
-        let scale = patched(format, "", &scale_of(old), &body)?;
+        let scale = patched(format, "", &shown(&call, old), &body)?;
         with_replicas(&call, old, &scale)
     })
     .await?;
-    Ok(respond::encoded(&call, StatusCode::OK, &scale_of(item.value())))
+    Ok(respond::encoded(&call, StatusCode::OK, &shown(&call, item.value())))
 }
 
 fn with_replicas(call: &Call, old: &Value, scale: &Value) -> Result<Value, Status> {
@@ -65,6 +65,9 @@ fn with_replicas(call: &Call, old: &Value, scale: &Value) -> Result<Value, Statu
             &problem,
         ));
     }
+    if let Some(custom) = &call.kind.custom {
+        return crate::custom::scale::with_replicas(custom, old, scale, replicas);
+    }
     let mut new = old.clone();
     let version = meta::text(scale, "resourceVersion");
     if !version.is_empty() {
@@ -72,6 +75,14 @@ fn with_replicas(call: &Call, old: &Value, scale: &Value) -> Result<Value, Statu
     }
     new["spec"]["replicas"] = json!(replicas);
     Ok(new)
+}
+
+/// The Scale of the call's object: a custom resource says where its numbers are.
+fn shown(call: &Call, object: &Value) -> Value {
+    match &call.kind.custom {
+        Some(custom) => crate::custom::scale::scale_of(custom, object),
+        None => scale_of(object),
+    }
 }
 
 /// The Scale of a workload.

@@ -13,7 +13,8 @@ use crate::{
     call::Call,
     clock,
     commit::{self, Inserted, Place},
-    convert, errors,
+    custom::{self, conversion},
+    errors,
     respond::{self, Reply},
 };
 
@@ -40,6 +41,7 @@ pub async fn create_object(call: &Call, mut object: Value) -> Result<Arc<Item>, 
     place_in_namespace(call, &kind, &mut object)?;
     drop_system_fields(&mut object);
     rules::set_defaults(&kind, &mut object);
+    custom::set_defaults(&kind, &mut object);
     let mut request = Request::create(call, &object)?;
     admission::mutate(&request, &mut object, &Value::Null).await?;
     let generate = choose_name(&kind, &mut object)?;
@@ -74,7 +76,7 @@ async fn create_named(
         patch::apply::track_custom(kind, custom, None, &mut object, &call.writer(&manager, &now));
     }
     let name = meta::name(&object).to_owned();
-    let causes = rules::validate(kind, &object, None);
+    let causes = custom::validate(&call.app, kind, &object, None);
     if !causes.is_empty() {
         return Err(rules::invalid(kind, &name, causes));
     }
@@ -86,12 +88,12 @@ async fn create_named(
 async fn insert(request: &Request<'_>, object: Value) -> Result<Option<Arc<Item>>, Status> {
     let (call, kind) = (request.call, request.kind());
     let place = Place::new(kind, meta::namespace(&object), meta::name(&object));
-    let stored = convert::to_stored(kind, object.clone());
+    let stored = conversion::to_stored(&call.app, kind, object.clone()).await?;
     for _ in 0..QUOTA_RACES_MAX {
         let charge = admission::charge(request, &object, &Value::Null).await?;
         let riders = &charge.riders;
         match commit::insert_with(&call.app, &place, &stored, request.dry_run, riders).await? {
-            Inserted::Done(item) => return Ok(Some(item)),
+            Inserted::Done(item) => return Ok(Some(conversion::as_sent(kind, &object, item))),
             Inserted::Exists => return Ok(None),
             Inserted::RiderMoved => {}
         }

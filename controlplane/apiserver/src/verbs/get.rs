@@ -17,6 +17,6 @@ pub async fn get(call: &Call) -> Result<Reply, Status> {
         return Err(errors::too_large(revision, call.app.cache.revision()));
     }
     call.app.sync_reads().await?;
-    let item = call.current()?;
+    let item = crate::custom::conversion::item(call, call.current()?).await?;
     Ok(respond::item(call, StatusCode::OK, &item))
 }

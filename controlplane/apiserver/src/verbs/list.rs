@@ -48,7 +48,10 @@ pub async fn list(call: &Call) -> Result<Reply, Status> {
     let limit = usize::try_from(call.query.number("limit")?.unwrap_or(0)).unwrap_or(0);
     let token = Token::parse(call.query.get("continue"))?;
     let page = match read(call, token.as_ref()).await? {
-        Ok((items, revision)) => select(items, revision, &filter, limit, token.as_ref()),
+        Ok((items, revision)) => {
+            let items = crate::custom::conversion::items(call, items).await?;
+            select(items, revision, &filter, limit, token.as_ref())
+        }
         Err(expired) => return Ok(gone(call, token.as_ref(), expired)),
     };
     Ok(reply(call, &page))

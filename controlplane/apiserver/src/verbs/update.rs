@@ -12,7 +12,9 @@ use crate::{
     call::Call,
     clock,
     commit::{Next, Place, Race},
-    convert, errors,
+    convert,
+    custom::{self, conversion},
+    errors,
     respond::{self, Reply},
 };
 
@@ -140,9 +142,10 @@ pub async fn change(call: &Call, edit: &mut Edit<'_>) -> Result<Arc<Item>, Statu
     let mut race = Race::start(&call.app, &kind, &place)?;
     loop {
         let current = race.current().clone();
-        let (next, charge) = step(&request, &current, edit).await?;
+        let served = conversion::item(call, current).await?;
+        let (next, charge) = step(&request, &served, edit).await?;
         if let Some(item) = race.write(&next, request.dry_run, &charge.riders).await? {
-            return Ok(item);
+            return conversion::item(call, item).await;
         }
     }
 }
@@ -162,6 +165,7 @@ async fn step<'a>(
     check_preconditions(call, old, &new)?;
     keep_system_fields(old, &mut new);
     rules::set_defaults(kind, &mut new);
+    custom::set_defaults(kind, &mut new);
     admission::mutate(request, &mut new, old).await?;
     // A change of the scale follows the rules of the object itself.
     let part = if subresource == "scale" { "" } else { subresource };
@@ -179,7 +183,7 @@ async fn step<'a>(
     }
     // These change what an ordinary update may not.
     let special = matches!(subresource, "resize" | "ephemeralcontainers" | "finalize");
-    let mut causes = rules::validate(kind, &new, (!special).then_some(old));
+    let mut causes = custom::validate(&call.app, kind, &new, (!special).then_some(old));
     if subresource == "ephemeralcontainers" {
         causes.extend(rules::validate_ephemeral(&new, old));
     }
@@ -188,13 +192,14 @@ async fn step<'a>(
     }
     admission::validate(request, &new, old).await?;
     if is_finished(call, old, &new) {
-        return Ok((Next::Delete(convert::to_stored(kind, new)), Charge::default()));
+        let stored = conversion::to_stored(&call.app, kind, new).await?;
+        return Ok((Next::Delete(stored), Charge::default()));
     }
     if is_same(old, &new) {
         return Ok((Next::Keep, Charge::default()));
     }
     let charge = admission::charge(request, &new, old).await?;
-    Ok((Next::Put(convert::to_stored(kind, new)), charge))
+    Ok((Next::Put(conversion::to_stored(&call.app, kind, new).await?), charge))
 }
 
 fn check_preconditions(call: &Call, old: &Value, new: &Value) -> Result<(), Status> {

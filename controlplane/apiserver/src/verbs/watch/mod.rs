@@ -48,13 +48,14 @@ pub async fn watch(mut call: Call) -> Result<Reply, Status> {
     match start {
         Start::Present { bookmark } => {
             let (items, changed, subscription) = cached.subscribe_now(interest);
+            let items = stream.served(items).await?;
             stream.begin(&items, changed.max(complete), bookmark);
-            stream.follow(subscription);
+            stream.follow(subscription).await;
         }
         Start::After(revision) => match cached.subscribe(interest, revision) {
             Ok(subscription) => {
                 stream.revision = revision;
-                stream.follow(subscription);
+                stream.follow(subscription).await;
             }
             // In the stream, as upstream's watch cache: clients that are refused at the door ask for the same revision again.
             Err(expired) => stream.fail(&errors::expired(revision, expired.oldest)),

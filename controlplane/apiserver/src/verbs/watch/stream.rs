@@ -16,6 +16,7 @@ use super::frame::{self, Type};
 use crate::{
     cache::{Event, Item, Subscription},
     call::Call,
+    custom::conversion,
     metrics::LongRunning,
     respond::BoxError,
     verbs::Filter,
@@ -89,8 +90,13 @@ impl Stream {
         frame::put_error(&mut self.ready, status);
     }
 
-    pub fn follow(&mut self, subscription: Subscription) {
-        for event in &subscription.past {
+    /// Items as the watch's version shows them.
+    pub async fn served(&self, items: Vec<Arc<Item>>) -> Result<Vec<Arc<Item>>, Status> {
+        conversion::items(&self.call, items).await
+    }
+
+    pub async fn follow(&mut self, subscription: Subscription) {
+        for event in &conversion::events(&self.call, subscription.past).await {
             self.put(event);
         }
         self.future = Some(subscription.future);
@@ -144,7 +150,7 @@ impl Stream {
             () = tokio::time::sleep_until(self.deadline) => {
                 let bookmark = self.bookmarks.is_some();
                 if bookmark {
-                    self.bookmark();
+                    self.bookmark().await;
                 }
                 self.future = None;
                 return bookmark.then_some(());
@@ -159,16 +165,16 @@ impl Stream {
             () = tick(&mut self.bookmarks) => {}
         }
         if batch.is_empty() {
-            self.bookmark();
+            self.bookmark().await;
         }
-        for event in &batch {
+        for event in &conversion::events(&self.call, batch).await {
             self.put(event);
         }
         Some(())
     }
 
     /// A quiet watch's bookmark. The revision is read before the queue is looked at, so nothing is skipped.
-    fn bookmark(&mut self) {
+    async fn bookmark(&mut self) {
         let complete = self.call.app.cache.revision();
         let mut late = Vec::new();
         if let Some(future) = &mut self.future {
@@ -176,7 +182,7 @@ impl Stream {
                 late.push(event);
             }
         }
-        for event in &late {
+        for event in &conversion::events(&self.call, late).await {
             self.put(event);
         }
         self.revision = self.revision.max(complete);

@@ -1,0 +1,175 @@
+//! Conversion between versions. Conformance: sig-api-machinery CustomResourceConversionWebhook.
+
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+mod common;
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+
+use access::pki;
+use base64::Engine;
+use bytes::Bytes;
+use common::{Cluster, Events};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+/// A webhook that turns `hostPort` of v1 into `host` and `port` of v2, and back.
+async fn webhook(cluster: &Cluster) -> SocketAddr {
+    let mut tls = pki::server_tls_config(&cluster.handle.pki).unwrap();
+    tls.alpn_protocols.clear();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let service = hyper::service::service_fn(answer);
+                let _ended = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    });
+    address
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let review: Value = serde_json::from_slice(&body).unwrap();
+    let wanted = review["request"]["desiredAPIVersion"].as_str().unwrap();
+    let objects = review["request"]["objects"].as_array().unwrap();
+    let converted: Vec<Value> = objects.iter().map(|object| convert(object, wanted)).collect();
+    let answer = json!({"kind": "ConversionReview", "apiVersion": review["apiVersion"], "response": {
+        "uid": review["request"]["uid"], "result": {"status": "Success"}, "convertedObjects": converted}});
+    Ok(Response::new(Full::new(Bytes::from(answer.to_string()))))
+}
+
+fn convert(object: &Value, wanted: &str) -> Value {
+    let mut new = object.clone();
+    new["apiVersion"] = json!(wanted);
+    let fields = new.as_object_mut().unwrap();
+    if wanted.ends_with("/v2") {
+        let joined = fields.remove("hostPort").unwrap_or_default();
+        let (host, port) = joined.as_str().unwrap_or_default().split_once(':').unwrap_or_default();
+        fields.insert("host".into(), json!(host));
+        fields.insert("port".into(), json!(port));
+    } else {
+        let text = |value: Option<Value>| {
+            value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+        };
+        let (host, port) = (text(fields.remove("host")), text(fields.remove("port")));
+        fields.insert("hostPort".into(), json!(format!("{host}:{port}")));
+    }
+    new
+}
+
+fn definition(conversion: Value) -> Value {
+    let text = json!({"type": "string"});
+    let version = |name: &str, storage: bool, properties: Value| {
+        json!({"name": name, "served": true, "storage": storage,
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": properties}}})
+    };
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "hosts.stable.example.com"},
+        "spec": {"group": "stable.example.com", "scope": "Namespaced", "names": {"plural": "hosts", "kind": "Host"},
+            "conversion": conversion, "versions": [
+                version("v1", true, json!({"hostPort": text})),
+                version("v2", false, json!({"host": text, "port": text}))]}})
+}
+
+fn path(version: &str) -> String {
+    format!("/apis/stable.example.com/{version}/namespaces/default/hosts")
+}
+
+async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
+    let all = async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), all)
+        .await
+        .expect("within ten seconds");
+}
+
+async fn serve(cluster: &Cluster, conversion: Value) {
+    let (code, created) = cluster.post(DEFINITIONS, &definition(conversion)).await;
+    assert_eq!(code, 201, "{created}");
+    until(|| async { cluster.get(&path("v2")).await.0 == 200 }).await;
+}
+
+fn by_webhook(cluster: &Cluster, address: SocketAddr) -> Value {
+    let ca = base64::engine::general_purpose::STANDARD.encode(cluster.handle.pki.ca_pem());
+    json!({"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
+        "clientConfig": {"url": format!("https://{address}/convert"), "caBundle": ca}}})
+}
+
+#[tokio::test]
+async fn cr_conversion_by_webhook_v1_to_v2_and_lists() {
+    let cluster = Cluster::start().await;
+    let address = webhook(&cluster).await;
+    serve(&cluster, by_webhook(&cluster, address)).await;
+    let one = json!({"apiVersion": "stable.example.com/v1", "kind": "Host", "metadata": {"name": "a"}, "hostPort": "h:1"});
+    let (code, created) = cluster.post(&path("v1"), &one).await;
+    assert_eq!((code, &created["hostPort"]), (201, &json!("h:1")), "{created}");
+    let (code, read) = cluster.get(&format!("{}/a", path("v2"))).await;
+    assert_eq!((code, &read["host"], &read["port"]), (200, &json!("h"), &json!("1")), "{read}");
+    assert_eq!(read["metadata"]["uid"], created["metadata"]["uid"]);
+    let two = json!({"apiVersion": "stable.example.com/v2", "kind": "Host", "metadata": {"name": "b"}, "host": "i", "port": "2"});
+    let (code, created) = cluster.post(&path("v2"), &two).await;
+    assert_eq!((code, &created["host"]), (201, &json!("i")), "{created}");
+    let (_, list) = cluster.get(&path("v1")).await;
+    let shown: Vec<&Value> =
+        list["items"].as_array().unwrap().iter().map(|one| &one["hostPort"]).collect();
+    assert_eq!(shown, ["h:1", "i:2"]);
+    let (_, list) = cluster.get(&path("v2")).await;
+    assert!(
+        list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|one| one["apiVersion"] == "stable.example.com/v2")
+    );
+    let patch = [("content-type", "application/merge-patch+json")];
+    let (code, _, patched) =
+        cluster.json("PATCH", &format!("{}/a", path("v2")), &patch, &json!({"port": "9"})).await;
+    assert_eq!((code, &patched["port"]), (200, &json!("9")), "{patched}");
+    assert_eq!(cluster.get(&format!("{}/a", path("v1"))).await.1["hostPort"], "h:9");
+    let mut events =
+        Events::new(cluster.send("GET", &format!("{}?watch=1", path("v2")), &[], "").await);
+    let first = events.next().await.unwrap();
+    assert_eq!(first["object"]["port"], "9", "{first}");
+}
+
+#[tokio::test]
+async fn cr_conversion_webhook_failure_is_told() {
+    let cluster = Cluster::start().await;
+    let nobody: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    serve(&cluster, by_webhook(&cluster, nobody)).await;
+    let one = json!({"apiVersion": "stable.example.com/v1", "kind": "Host", "metadata": {"name": "a"}, "hostPort": "h:1"});
+    assert_eq!(cluster.post(&path("v1"), &one).await.0, 201);
+    let (code, status) = cluster.get(&format!("{}/a", path("v2"))).await;
+    assert_eq!(code, 500);
+    let message = status["message"].as_str().unwrap();
+    assert!(message.contains("conversion webhook for stable.example.com/v1, Kind=Host failed: Post \"https://127.0.0.1:1/convert?timeout=30s\""), "{message}");
+}
+
+#[tokio::test]
+async fn cr_conversion_none_changes_only_the_version() {
+    let cluster = Cluster::start().await;
+    serve(&cluster, json!({"strategy": "None"})).await;
+    let one = json!({"apiVersion": "stable.example.com/v2", "kind": "Host", "metadata": {"name": "a"}, "host": "h", "port": "1"});
+    let (code, created) = cluster.post(&path("v2"), &one).await;
+    assert_eq!((code, &created["host"]), (201, &json!("h")));
+    let (_, read) = cluster.get(&format!("{}/a", path("v1"))).await;
+    assert_eq!((&read["apiVersion"], read.get("host")), (&json!("stable.example.com/v1"), None));
+    let (_, back) = cluster.get(&format!("{}/a", path("v2"))).await;
+    assert_eq!(back["host"], "h");
+}
