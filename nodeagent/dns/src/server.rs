@@ -1,5 +1,6 @@
 //! Sockets: UDP and TCP on every address, bounded work, one reply per query.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,13 +48,28 @@ pub async fn bind(config: &Config) -> Result<Listening, Error> {
     let mut listening = Listening { udp: Vec::new(), tcp: Vec::new() };
     for address in config.listen.iter().copied() {
         let failed = |source| Error::Listen { address, source };
-        let udp = UdpSocket::bind(address).await.map_err(failed)?;
-        // Port 0 (tests) is the same port for both.
-        let address = udp.local_addr().map_err(failed)?;
-        listening.tcp.push(TcpListener::bind(address).await.map_err(failed)?);
+        let mut bound = bind_both(address).await;
+        for _ in 1..FREE_PORT_TRIES {
+            let taken = matches!(&bound, Err(error) if error.kind() == io::ErrorKind::AddrInUse);
+            if address.port() != 0 || !taken {
+                break;
+            }
+            bound = bind_both(address).await;
+        }
+        let (udp, tcp) = bound.map_err(failed)?;
+        listening.tcp.push(tcp);
         listening.udp.push(udp);
     }
     Ok(listening)
+}
+
+/// Tries to find a port that is free for UDP and for TCP, when any port will do (port 0).
+const FREE_PORT_TRIES: usize = 16;
+
+async fn bind_both(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let udp = UdpSocket::bind(address).await?;
+    let tcp = TcpListener::bind(udp.local_addr()?).await?;
+    Ok((udp, tcp))
 }
 
 /// Answers until it is dropped. Addresses of our own are never asked as upstream.

@@ -30,8 +30,9 @@ fn a_second_start_reads_what_the_first_one_made() {
     assert_eq!(first.server(), second.server());
     assert_eq!(first.token_key_pem(), second.token_key_pem());
     for entry in std::fs::read_dir(dir.path()).unwrap() {
-        let mode = entry.unwrap().metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let metadata = entry.unwrap().metadata().unwrap();
+        let private = if metadata.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(metadata.permissions().mode() & 0o777, private);
     }
 }
 

@@ -47,6 +47,7 @@ pub async fn follow(app: Arc<App>) {
                     again = true;
                     event.is_some()
                 }
+                // interval: other servers come and go without telling; that is found out by asking.
                 () = sleep(pause) => true,
             };
             // Cut off: start over from what is there.

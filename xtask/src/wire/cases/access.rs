@@ -79,7 +79,8 @@ pub fn token(s: &Scene<'_>) -> Result<()> {
     s.with("create -f -", &super::bodies::pod("p").to_string())?;
     let bound = s.run("create token robot --bound-object-kind=Pod --bound-object-name=p");
     ensure!(
-        bound.is_ok() || format!("{:#}", bound.unwrap_err()).contains("different serviceaccount name"),
+        bound.is_ok()
+            || format!("{:#}", bound.unwrap_err()).contains("different serviceaccount name"),
         "a bound token"
     );
     s.saw("asked for, used, limited");

@@ -305,6 +305,7 @@ mod tests {
 
     use crate::rules::tests::{defaulted, kind};
     use crate::rules::validate;
+    use crate::rules::validation::{Problems, pod::check_ephemeral_update};
 
     fn pod(spec: Value) -> Value {
         defaulted("Pod", json!({"metadata": {"name": "p", "namespace": "d"}, "spec": spec}))
