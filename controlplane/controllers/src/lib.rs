@@ -12,6 +12,7 @@ mod informers;
 mod metrics;
 mod namespace;
 mod node;
+mod ownership;
 mod pods;
 mod protection;
 mod quota;

@@ -18,6 +18,7 @@ use crate::{
     driver::{Again, Key, Shared, drive, wait_until},
     error::ignore_not_found,
     informers::{is_controlled_by, own_key, owner_key, wakes},
+    ownership::{adopters, claim},
     pods::is_active,
 };
 
@@ -27,6 +28,16 @@ pub(crate) async fn run(shared: Shared) {
     let woken = vec![
         wakes(&informers.deployments, |deployment| vec![own_key(deployment)]),
         wakes(&informers.replica_sets, |set| owner_key(set, "Deployment")),
+        wakes(&informers.replica_sets, {
+            let owners = informers.deployments.clone();
+            move |set| {
+                adopters(
+                    &owners.all(),
+                    |owner: &Deployment| Some(&owner.spec.as_ref()?.selector),
+                    set,
+                )
+            }
+        }),
     ];
     let owned = shared.clone();
     drive("deployment", &shared, woken, move |key| reconcile(owned.clone(), key)).await;
@@ -38,13 +49,8 @@ async fn reconcile(shared: Shared, key: Key) -> Result<Again, Error> {
     let Some(deployment) = found.filter(|found| found.metadata.deletion_timestamp.is_none()) else {
         return Ok(None);
     };
-    let uid = deployment.uid().unwrap_or_default();
-    let sets: Vec<_> = informers
-        .replica_sets
-        .all()
-        .into_iter()
-        .filter(|set| is_controlled_by(&**set, &uid))
-        .collect();
+    let Some(spec) = &deployment.spec else { return Ok(None) };
+    let sets = claim(&shared, &*deployment, &spec.selector, informers.replica_sets.all()).await?;
     let old_pods_run = sets.iter().filter(|set| !plan::is_current(&deployment, set)).any(|set| {
         let uid = set.uid().unwrap_or_default();
         informers.pods.all().iter().any(|pod| is_active(pod) && is_controlled_by(&**pod, &uid))

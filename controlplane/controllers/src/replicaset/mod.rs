@@ -16,6 +16,8 @@ use crate::{
     driver::{Again, Key, Shared, drive, wait_until},
     error::ignore_not_found,
     informers::{is_controlled_by, own_key, owner_key, wakes},
+    ownership::{adopters, claim},
+    pods::is_active,
 };
 
 /// Runs until shutdown.
@@ -24,6 +26,16 @@ pub(crate) async fn run(shared: Shared) {
     let woken = vec![
         wakes(&informers.replica_sets, |set| vec![own_key(set)]),
         wakes(&informers.pods, |pod| owner_key(pod, "ReplicaSet")),
+        wakes(&informers.pods, {
+            let owners = informers.replica_sets.clone();
+            move |pod| {
+                adopters(
+                    &owners.all(),
+                    |owner: &ReplicaSet| Some(&owner.spec.as_ref()?.selector),
+                    pod,
+                )
+            }
+        }),
     ];
     let owned = shared.clone();
     drive("replicaset", &shared, woken, move |key| reconcile(owned.clone(), key)).await;
@@ -34,9 +46,12 @@ async fn reconcile(shared: Shared, key: Key) -> Result<Again, Error> {
     let Some(set) = informers.replica_sets.get(Some(&key.namespace), &key.name) else {
         return Ok(None);
     };
+    let Some(spec) = &set.spec else { return Ok(None) };
     let uid = set.uid().unwrap_or_default();
-    let pods: Vec<_> =
-        informers.pods.all().into_iter().filter(|pod| is_controlled_by(&**pod, &uid)).collect();
+    // A finished pod is not worth adopting.
+    let pods = informers.pods.all().into_iter();
+    let pods = pods.filter(|pod| is_active(pod) || is_controlled_by(&**pod, &uid)).collect();
+    let pods = claim(&shared, &*set, &spec.selector, pods).await?;
     let plan = plan::plan(&set, &pods, Timestamp::now());
     apply(&shared, &set, &plan).await?;
     Ok(plan.again)
