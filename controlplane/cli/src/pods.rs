@@ -42,7 +42,7 @@ pub async fn find_all(session: &Session, word: &str) -> Result<Vec<Value>> {
     let owner = kinds.find(kind_word)?;
     let object = session.get(&owner.object(&session.namespace, name)).await?;
     let Some(selector) = selector_of(&object) else {
-        bail!("cannot attach to {kind_word}/{name}: selector for {} not implemented", owner.kind);
+        bail!("{kind_word}/{name} selects no pods: a {} has no selector", owner.kind);
     };
     with_labels(session, &selector).await
 }

@@ -303,6 +303,7 @@ pub fn delete(s: &Scene<'_>) -> Result<()> {
     ensure!(sets[0]["metadata"]["ownerReferences"].is_null(), "the orphan has an owner");
     s.with("create -f -", &web)?;
     let set = sets[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    s.becomes("apps/v1/replicasets", &set, "/metadata/ownerReferences/0/name", &json!("web"))?;
     s.run("delete deployment web --cascade=foreground --timeout=60s")?;
     s.gone("apps/v1/replicasets", &set)?;
     until("no pods", SOON, || {

@@ -250,6 +250,14 @@ pub fn se_linux(view: &View<'_>) -> Option<Finding> {
 
 pub fn seccomp(view: &View<'_>) -> Option<Finding> {
     let is_bad = |owner: &Value| owner["securityContext"]["seccompProfile"]["type"] == "Unconfined";
+    let who = setters(view, is_bad)?;
+    let detail =
+        format!("{who} must not set securityContext.seccompProfile.type to \"Unconfined\"");
+    Some(Finding::new("seccompProfile", detail))
+}
+
+/// Who does what is forbidden: the pod, containers by name, or both; `None` when nobody does.
+fn setters(view: &View<'_>, is_bad: impl Fn(&Value) -> bool) -> Option<String> {
     let mut setters = Vec::new();
     if is_bad(view.spec) {
         setters.push("pod".to_owned());
@@ -258,12 +266,7 @@ pub fn seccomp(view: &View<'_>) -> Option<Finding> {
     if !names.is_empty() {
         setters.push(containers(&names));
     }
-    (!setters.is_empty()).then(|| {
-        let who = setters.join(" and ");
-        let detail =
-            format!("{who} must not set securityContext.seccompProfile.type to \"Unconfined\"");
-        Finding::new("seccompProfile", detail)
-    })
+    (!setters.is_empty()).then(|| setters.join(" and "))
 }
 
 pub fn sysctls(view: &View<'_>) -> Option<Finding> {
@@ -277,17 +280,7 @@ pub fn sysctls(view: &View<'_>) -> Option<Finding> {
 
 pub fn host_process(view: &View<'_>) -> Option<Finding> {
     let is_bad = |owner: &Value| owner["securityContext"]["windowsOptions"]["hostProcess"] == true;
-    let mut setters = Vec::new();
-    if is_bad(view.spec) {
-        setters.push("pod".to_owned());
-    }
-    let names = view.names(is_bad);
-    if !names.is_empty() {
-        setters.push(containers(&names));
-    }
-    (!setters.is_empty()).then(|| {
-        let who = setters.join(" and ");
-        let detail = format!("{who} must not set securityContext.windowsOptions.hostProcess=true");
-        Finding::new("hostProcess", detail)
-    })
+    let who = setters(view, is_bad)?;
+    let detail = format!("{who} must not set securityContext.windowsOptions.hostProcess=true");
+    Some(Finding::new("hostProcess", detail))
 }
