@@ -123,5 +123,5 @@ pub fn fsync_seconds(folder: &Path) -> Result<f64> {
         took.push(started.elapsed().as_secs_f64());
     }
     fs::remove_file(path)?;
-    crate::bench::table::percentile(&took, 50).context("nothing was measured")
+    crate::percentile(&took, 50).context("nothing was measured")
 }

@@ -13,7 +13,7 @@ use super::{
     objects,
     server::{Server, own_cpu_seconds},
 };
-use crate::bench::table::percentile;
+use crate::percentile;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const JSON: &str = "application/json";

@@ -26,7 +26,7 @@ use super::{
     phases::Clock,
     server::Server,
 };
-use crate::bench::table::percentile;
+use crate::percentile;
 
 const MAPS: &str = "/api/v1/namespaces/bench/configmaps";
 /// Objects that change in turn.

@@ -1,4 +1,4 @@
-//! `bench api`: one API server on loopback TLS, measured from outside, and what bounds each figure.
+//! `cargo xtask bench api`: one API server on loopback TLS, measured from outside, and what bounds each figure.
 
 mod bound;
 mod client;
@@ -10,14 +10,13 @@ mod watch;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use clap::Parser as _;
 
 use self::{bound::Usage, client::Client, server::Server};
-use crate::paths;
 
 /// How much.
-#[derive(Debug, Clone, clap::Args)]
-// Several `Options` meet in one command; groups of arguments must have different names.
-#[group(skip)]
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "cargo xtask bench api --")]
 pub struct Options {
     /// Pods that are created, read, patched and listed.
     #[arg(long, default_value_t = 10_000)]
@@ -37,9 +36,9 @@ pub struct Options {
     /// Requests under way at a time.
     #[arg(long, default_value_t = 64)]
     pub in_flight: usize,
-    /// The server's binary; by default the release build, made first.
+    /// The server's binary.
     #[arg(long)]
-    pub binary: Option<PathBuf>,
+    pub binary: PathBuf,
 }
 
 /// One line of the result.
@@ -50,17 +49,10 @@ pub struct Figure {
     pub bound: String,
 }
 
-/// Measures and prints.
-pub fn run(options: &Options) -> Result<()> {
-    let binary = match &options.binary {
-        Some(path) => path.clone(),
-        None => {
-            crate::cargo::build(&["build", "--release", "-p", "bulkhead"])?;
-            paths::binaries("release").join("bulkhead")
-        }
-    };
+fn main() -> Result<()> {
+    let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let figures = runtime.block_on(measure(&binary, options))?;
+    let figures = runtime.block_on(measure(&options.binary, &options))?;
     println!("\n{:<58} {:>30}  bounded by", "figure", "value");
     for Figure { name, value, bound } in figures {
         println!("{name:<58} {value:>30}  {bound}");
@@ -95,6 +87,14 @@ async fn measure(binary: &std::path::Path, options: &Options) -> Result<Vec<Figu
         bound: "one core: reading the store and building the cache".into(),
     });
     Ok(figures)
+}
+
+/// The smallest value that so many percent of all are not above (nearest rank).
+fn percentile(values: &[f64], percent: u32) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() * percent as usize).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
 }
 
 /// What every phase needs.
