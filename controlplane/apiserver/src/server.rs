@@ -9,6 +9,7 @@ use std::{
 use access::{authn::Authenticator, authz::Authorizer, pki, pki::Pki};
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use futures::{FutureExt as _, future::BoxFuture};
 use store::{Store, embedded::Embedded, etcd::Etcd};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -77,7 +78,9 @@ impl Handle {
 
 impl Server {
     /// Opens the store, loads the cache, listens, and creates the cluster's first objects. Ready when it returns.
-    pub async fn start(config: Config) -> anyhow::Result<Handle> {
+    pub fn start(config: Config) -> BoxFuture<'static, anyhow::Result<Handle>> {
+        // Boxed: its code is compiled in this crate, not again in every binary that awaits it.
+        async move {
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("failed to create {}", config.data_dir.display()))?;
         let listeners = serve::bind(&config.listen)
@@ -105,6 +108,7 @@ impl Server {
             serving: parking_lot::Mutex::new(Some(serving)),
             auditing: parking_lot::Mutex::new(auditing),
         })
+}.boxed()
     }
 }
 

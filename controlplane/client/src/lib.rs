@@ -5,6 +5,8 @@
 pub mod config;
 pub mod events;
 pub mod informer;
+#[doc(hidden)]
+pub mod kinds;
 pub mod leader;
 pub mod metrics;
 pub mod retry;

@@ -20,6 +20,7 @@ mod replicaset;
 mod serviceaccount;
 
 pub use error::Error;
+use futures::{FutureExt as _, future::BoxFuture};
 pub use informers::Informers;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -35,33 +36,37 @@ pub struct Config {
 }
 
 /// Runs every controller until shutdown.
-pub async fn run(
+pub fn run(
     client: kube::Client,
     config: Config,
     shutdown: CancellationToken,
-) -> Result<(), Error> {
-    let informers = Informers::start(&client);
-    let recorder = client::Recorder::start(client.clone(), "controller-manager", None);
-    let shared = driver::Shared { client, informers, recorder, shutdown: shutdown.clone() };
-    let mut tasks = JoinSet::new();
-    tasks.spawn(deployment::run(shared.clone()));
-    tasks.spawn(replicaset::run(shared.clone()));
-    tasks.spawn(endpoints::run(shared.clone()));
-    tasks.spawn(node::lifecycle::run(shared.clone()));
-    tasks.spawn(node::ipam::run(shared.clone(), config.cluster_cidr));
-    tasks.spawn(serviceaccount::run(shared.clone(), config.pki.ca_pem().to_owned()));
-    tasks.spawn(namespace::run(shared.clone()));
-    tasks.spawn(certificates::run(shared.clone(), Arc::clone(&config.pki)));
-    tasks.spawn(quota::run(shared.clone()));
-    tasks.spawn(protection::run(shared.clone()));
-    tasks.spawn(garbage::run(shared));
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(panicked) = ended {
-            shutdown.cancel();
-            if panicked.is_panic() {
-                std::panic::resume_unwind(panicked.into_panic());
+) -> BoxFuture<'static, Result<(), Error>> {
+    // Boxed: its code is compiled in this crate, not again in every binary that awaits it.
+    async move {
+        let informers = Informers::start(&client);
+        let recorder = client::Recorder::start(client.clone(), "controller-manager", None);
+        let shared = driver::Shared { client, informers, recorder, shutdown: shutdown.clone() };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(deployment::run(shared.clone()));
+        tasks.spawn(replicaset::run(shared.clone()));
+        tasks.spawn(endpoints::run(shared.clone()));
+        tasks.spawn(node::lifecycle::run(shared.clone()));
+        tasks.spawn(node::ipam::run(shared.clone(), config.cluster_cidr));
+        tasks.spawn(serviceaccount::run(shared.clone(), config.pki.ca_pem().to_owned()));
+        tasks.spawn(namespace::run(shared.clone()));
+        tasks.spawn(certificates::run(shared.clone(), Arc::clone(&config.pki)));
+        tasks.spawn(quota::run(shared.clone()));
+        tasks.spawn(protection::run(shared.clone()));
+        tasks.spawn(garbage::run(shared));
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(panicked) = ended {
+                shutdown.cancel();
+                if panicked.is_panic() {
+                    std::panic::resume_unwind(panicked.into_panic());
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
+    .boxed()
 }

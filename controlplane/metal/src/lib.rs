@@ -16,6 +16,7 @@ mod tftp;
 use std::{net::Ipv4Addr, path::PathBuf};
 
 pub use error::Error;
+use futures::{FutureExt as _, future::BoxFuture};
 use ipnet::Ipv4Net;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -50,34 +51,43 @@ pub struct Config {
 }
 
 /// Runs the provisioner until shutdown.
-pub async fn run(
+pub fn run(
     client: kube::Client,
     config: Config,
     shutdown: CancellationToken,
-) -> Result<(), Error> {
-    machine::ensure_definition(&client).await?;
-    let inventory = inventory::Inventory::default();
-    let (reports, received) = tokio::sync::mpsc::channel(controller::REPORTS_MAX);
-    let mut tasks = JoinSet::new();
-    tasks.spawn(controller::run(
-        client.clone(),
-        config.clone(),
-        inventory.clone(),
-        received,
-        shutdown.clone(),
-    ));
-    tasks.spawn(dhcp::run(config.clone(), inventory.clone(), reports.clone(), shutdown.clone()));
-    tasks.spawn(tftp::run(config.clone(), shutdown.clone()));
-    tasks.spawn(http::run(client, config, inventory, reports, shutdown.clone()));
-    while let Some(ended) = tasks.join_next().await {
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                shutdown.cancel();
-                return Err(error);
+) -> BoxFuture<'static, Result<(), Error>> {
+    // Boxed: its code is compiled in this crate, not again in every binary that awaits it.
+    async move {
+        machine::ensure_definition(&client).await?;
+        let inventory = inventory::Inventory::default();
+        let (reports, received) = tokio::sync::mpsc::channel(controller::REPORTS_MAX);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(controller::run(
+            client.clone(),
+            config.clone(),
+            inventory.clone(),
+            received,
+            shutdown.clone(),
+        ));
+        tasks.spawn(dhcp::run(
+            config.clone(),
+            inventory.clone(),
+            reports.clone(),
+            shutdown.clone(),
+        ));
+        tasks.spawn(tftp::run(config.clone(), shutdown.clone()));
+        tasks.spawn(http::run(client, config, inventory, reports, shutdown.clone()));
+        while let Some(ended) = tasks.join_next().await {
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    shutdown.cancel();
+                    return Err(error);
+                }
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
             }
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         }
+        Ok(())
     }
-    Ok(())
+    .boxed()
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use client::{Change, Informer};
-use futures::StreamExt;
+use futures::{FutureExt as _, StreamExt, future::BoxFuture};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -63,7 +63,9 @@ struct Scheduler {
 }
 
 /// Schedules until shutdown.
-pub async fn run(client: Client, shutdown: CancellationToken) -> Result<(), Error> {
+pub fn run(client: Client, shutdown: CancellationToken) -> BoxFuture<'static, Result<(), Error>> {
+    // Boxed: its code is compiled in this crate, not again in every binary that awaits it.
+    async move {
     let pods = Informer::start(Api::<Pod>::all(client.clone()), watcher::Config::default());
     let nodes = Informer::start(Api::<Node>::all(client.clone()), watcher::Config::default());
     let (mut pod_changes, mut node_changes) = (pods.changes(), nodes.changes());
@@ -113,6 +115,7 @@ pub async fn run(client: Client, shutdown: CancellationToken) -> Result<(), Erro
             () = deadline => {}
         }
     }
+}.boxed()
 }
 
 impl Scheduler {

@@ -27,11 +27,3 @@ pub enum Error {
     )]
     Refused { code: u16, text: String },
 }
-
-impl Error {
-    /// The deadline passed (a webhook's failure policy names it).
-    #[must_use]
-    pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::Timeout(_))
-    }
-}

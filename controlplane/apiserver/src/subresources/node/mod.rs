@@ -52,7 +52,7 @@ pub async fn pod_stream(call: Call) -> Result<Reply, Status> {
     let mut reply = forward::forward(call, peer, &with_query(&path, &query), log).await?;
     if log {
         // Generated clients do not read an answer without a type.
-        let text = http::HeaderValue::from_static("text/plain");
+        let text = HeaderValue::from_static("text/plain");
         reply.headers_mut().entry(http::header::CONTENT_TYPE).or_insert(text);
     }
     Ok(reply)
