@@ -87,30 +87,51 @@ impl Packages {
 
     /// Unpacks a package and returns the folder that holds its files. Cached by name and version.
     pub fn unpack(&self, name: &str) -> Result<PathBuf> {
-        let version = self.version(name)?;
-        let plain: String =
-            version.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let target = self.cache.join(format!("{name}_{plain}"));
-        if target.exists() {
-            return Ok(target);
-        }
-        fs::create_dir_all(&self.cache)?;
-        let work = tempfile::tempdir_in(&self.cache)?;
-        run(command("apt-get", &[])
-            .args(&self.options)
-            .args(["-q", "-o", "APT::Sandbox::User=root", "download", &format!("{name}={version}")])
-            .current_dir(work.path()))?;
-        let archive = fs::read_dir(work.path())?
-            .filter_map(Result::ok)
-            .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"));
-        let Some(archive) = archive else { bail!("apt-get download {name} left no archive") };
-        let root = work.path().join("root");
-        run(command("dpkg-deb", &["-x"]).arg(&archive).arg(&root))?;
-        fs::rename(&root, &target)
-            .with_context(|| format!("failed to keep {}", target.display()))?;
-        Ok(target)
+        let mut folders = self.unpack_all(&[name])?;
+        folders.pop().with_context(|| format!("no folder of {name}"))
     }
+
+    /// Unpacks several packages, in the same order; those that are not in the cache are downloaded in one go.
+    pub fn unpack_all(&self, names: &[&str]) -> Result<Vec<PathBuf>> {
+        let versions = self.versions(names)?;
+        let folder =
+            |name: &str, version: &str| self.cache.join(format!("{name}_{}", plain(version)));
+        let wanted = || names.iter().zip(&versions);
+        let missing: Vec<_> =
+            wanted().filter(|(name, version)| !folder(name, version).exists()).collect();
+        if !missing.is_empty() {
+            fs::create_dir_all(&self.cache)?;
+            let work = tempfile::tempdir_in(&self.cache)?;
+            run(command("apt-get", &[])
+                .args(&self.options)
+                .args(["-q", "-o", "APT::Sandbox::User=root", "download"])
+                .args(missing.iter().map(|(name, version)| format!("{name}={version}")))
+                .current_dir(work.path()))?;
+            for (name, version) in missing {
+                unpack_archive(work.path(), name, &folder(name, version))?;
+            }
+        }
+        Ok(wanted().map(|(name, version)| folder(name, version)).collect())
+    }
+}
+
+/// A version as part of a file's name.
+fn plain(version: &str) -> String {
+    version.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+}
+
+/// Unpacks the archive of a package that `apt-get download` left in `work`.
+fn unpack_archive(work: &Path, name: &str, target: &Path) -> Result<()> {
+    let of_package = |path: &PathBuf| {
+        let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
+        file.ends_with(".deb") && file.split('_').next() == Some(name)
+    };
+    let archive =
+        fs::read_dir(work)?.filter_map(Result::ok).map(|entry| entry.path()).find(of_package);
+    let Some(archive) = archive else { bail!("apt-get download {name} left no archive") };
+    let root = work.join(name);
+    run(command("dpkg-deb", &["-x"]).arg(&archive).arg(&root))?;
+    fs::rename(&root, target).with_context(|| format!("failed to keep {}", target.display()))
 }
 
 /// Package to candidate version, from the output of `apt-cache policy`.

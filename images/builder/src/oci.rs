@@ -180,8 +180,8 @@ fn write_layout(recipe: &Recipe, packages: &Packages, made: &Made) -> Result<()>
     let mut diff_ids = Vec::new();
     for (index, names) in recipe.layers.iter().enumerate() {
         let root = tempfile::tempdir()?;
-        for name in *names {
-            copy_tree(&packages.unpack(name)?, root.path())?;
+        for folder in packages.unpack_all(names)? {
+            copy_tree(&folder, root.path())?;
         }
         if index == 0 {
             link_applets(root.path())?;

@@ -48,7 +48,8 @@ pub fn guest_kernel(prebuilt: bool, bar: &ProgressBar) -> Result<String> {
 /// Our guest kernel, from the cache where it is there.
 pub fn build_guest_kernel(progress: impl Fn(&str)) -> Result<PathBuf> {
     let fragment = paths::root().join("guest/kernel/config");
-    let jobs = std::thread::available_parallelism().map_or(2, usize::from);
+    // One more than processors: each job also waits for files.
+    let jobs = std::thread::available_parallelism().map_or(2, usize::from) + 1;
     builder::kernel::build(&fragment, &paths::cache(), jobs, progress)
 }
 
