@@ -32,6 +32,8 @@ const VMM: &str = "microvm";
 const OWN_KERNEL: &str = "usr/lib/bulkhead/vmlinux";
 const PREBUILT_KERNEL: &str = "usr/lib/bulkhead/prebuilt/vmlinuz";
 const PREBUILT_MODULES: &str = "usr/lib/bulkhead/prebuilt/modules";
+/// What tests of networks call; busybox' applets of these names know too little.
+const TOOLS: &[&str] = &["/usr/sbin/ip", "/usr/sbin/nft"];
 /// PID 1 of guests.
 const GUEST_INIT: &str = "usr/lib/bulkhead/init";
 
@@ -152,7 +154,7 @@ fn make_job(options: &Options, tests: &[Artifact], work: &Path) -> Result<vmtest
     let mut job = vmtest::Job {
         programs: Vec::new(),
         files: files.map(pair).map(|(path, file)| (path, PathBuf::from(file))).collect(),
-        tools: Vec::new(),
+        tools: TOOLS.iter().map(PathBuf::from).collect(),
         environment: options.environment.iter().map(|text| pair(text)).collect(),
         memory_mib: options.memory_mib,
         cpus: options.cpus,

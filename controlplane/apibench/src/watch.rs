@@ -126,6 +126,7 @@ impl Bench<'_> {
     async fn change(&self) -> Result<u64> {
         let permits = Arc::new(Semaphore::new(256));
         let mut changes = JoinSet::new();
+        // interval: a steady rate of changes is what is measured.
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let total = self.options.events as u64 * self.options.watch_seconds;

@@ -14,4 +14,6 @@ pub mod retry;
 pub use config::{Credentials, Endpoint, connect, load};
 pub use events::{Recorder, Severity};
 pub use informer::{Change, Informer};
-pub use retry::{is_already_exists, is_conflict, is_not_found, retry_on_conflict};
+pub use retry::{
+    is_already_exists, is_conflict, is_namespace_terminating, is_not_found, retry_on_conflict,
+};

@@ -27,6 +27,14 @@ pub fn is_already_exists(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists")
 }
 
+/// The namespace is being deleted and takes nothing new (`HasStatusCause(NamespaceTerminatingCause)` in client-go).
+#[must_use]
+pub fn is_namespace_terminating(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
 /// Runs `attempt` (read, change, write) again while its write conflicts.
 ///
 /// # Errors

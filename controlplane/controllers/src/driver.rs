@@ -3,12 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use client::{Informer, Recorder, Severity};
-use futures::{StreamExt, stream::BoxStream};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use kube::{Client, Resource};
 use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, time::DelayQueue};
@@ -74,13 +73,24 @@ pub(crate) async fn drive<F, R>(
     F: Fn(Key) -> R + Send + Sync + 'static,
     R: Future<Output = Result<Again, Error>> + Send + 'static,
 {
+    drive_boxed(name, shared, wakes, Box::new(move |key| reconcile(key).boxed())).await;
+}
+
+type Reconcile = dyn Fn(Key) -> BoxFuture<'static, Result<Again, Error>> + Send + Sync;
+
+/// One body for all controllers: the compiler makes it once.
+async fn drive_boxed(
+    name: &'static str,
+    shared: &Shared,
+    wakes: Vec<BoxStream<'static, Key>>,
+    reconcile: Box<Reconcile>,
+) {
     // Who plans with half of the picture creates what is there and evicts from nodes that are fine. The wakes are subscribed already,
     // so nothing that happens meanwhile is missed.
     if !shared.informers.ready(&shared.shutdown).await {
         return;
     }
     let mut wakes = futures::stream::select_all(wakes);
-    let reconcile = Arc::new(reconcile);
     let metrics = QueueMetrics::of(name);
     let mut queue = Queue::default();
     let mut delays: DelayQueue<Key> = DelayQueue::new();
@@ -88,11 +98,11 @@ pub(crate) async fn drive<F, R>(
     loop {
         while running.len() < CONCURRENT_MAX {
             let Some(key) = queue.start() else { break };
-            let reconcile = Arc::clone(&reconcile);
             let metrics = metrics.clone();
+            let work = reconcile(key.clone());
             running.spawn(async move {
                 let start = Instant::now();
-                let outcome = reconcile(key.clone()).await;
+                let outcome = work.await;
                 metrics.worked(start.elapsed());
                 (key, outcome)
             });
@@ -151,6 +161,12 @@ impl Queue {
             Ok(again) => {
                 self.failures.remove(key);
                 again
+            }
+            Err(error) if error.is_namespace_terminating() => {
+                let (namespace, object) = (&key.namespace, &key.name);
+                debug!(controller = name, namespace, object, "its namespace is being deleted");
+                self.failures.remove(key);
+                None
             }
             Err(error) => {
                 let count = self.failures.entry(key.clone()).or_default();

@@ -24,6 +24,12 @@ impl Error {
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Api { source, .. } if client::is_conflict(source))
     }
+
+    /// Whether the object's namespace is being deleted: nothing is to be made there any more.
+    #[must_use]
+    pub fn is_namespace_terminating(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if client::is_namespace_terminating(source))
+    }
 }
 
 /// Success if the object was gone already.

@@ -14,6 +14,7 @@ mod json;
 mod node;
 mod operators;
 mod program;
+mod syntax;
 mod types;
 mod value;
 mod variables;

@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use cel::common::ast::{CallExpr, Expr, IdedExpr};
-
 use super::{Checked, Checker, names, nothing};
 use crate::{
     functions::{self, Function},
     node::Node,
+    syntax::{Call, Expr, Term},
     types::{Type, join, substitute, unify},
 };
 
 impl Checker<'_> {
-    pub(super) fn call(&mut self, id: u64, call: &CallExpr) -> Checked {
-        let name = call.func_name.trim_start_matches('.');
-        match (name, call.args.as_slice()) {
+    pub(super) fn call(&mut self, at: usize, call: &Call) -> Checked {
+        let name = call.function.trim_start_matches('.');
+        match (name, call.arguments.as_slice()) {
             ("_&&_", [left, right]) => {
                 let parts = [self.truth(left), self.truth(right)];
                 return (Node::And(Box::new(parts)), Type::Bool);
@@ -23,55 +22,55 @@ impl Checker<'_> {
                 let parts = [self.truth(left), self.truth(right)];
                 return (Node::Or(Box::new(parts)), Type::Bool);
             }
-            ("_?_:_", [test, yes, no]) => return self.conditional(id, test, yes, no),
+            ("_?_:_", [test, yes, no]) => return self.conditional(at, test, yes, no),
             _ => {}
         }
         if let Some(function) = self.namespaced(call) {
-            let (arguments, types) = self.arguments(&call.args);
-            return self.apply(id, function, arguments, &types, false);
+            let (arguments, types) = self.arguments(&call.arguments);
+            return self.apply(at, function, arguments, &types, false);
         }
-        if let Some(expanded) = self.expand(id, call) {
+        if let Some(expanded) = self.expand(at, call) {
             return expanded;
         }
         let member = call.target.is_some();
-        let parts: Vec<&IdedExpr> = call.target.as_deref().into_iter().chain(&call.args).collect();
+        let parts: Vec<&Term> = call.target.as_deref().into_iter().chain(&call.arguments).collect();
         let outside = self.mixed;
         self.mixed = outside || name == "format";
         let (arguments, types) = self.arguments(parts);
         self.mixed = outside;
         match functions::find(name) {
             Some(function) if function.signatures.iter().any(|one| one.member == member) => {
-                self.apply(id, function, arguments, &types, member)
+                self.apply(at, function, arguments, &types, member)
             }
             _ => {
-                self.issue(id, format!("undeclared reference to '{name}' (in container '')"));
+                self.issue(at, format!("undeclared reference to '{name}' (in container '')"));
                 nothing()
             }
         }
     }
 
     /// `math.greatest(..)`: a function whose name is qualified.
-    fn namespaced(&self, call: &CallExpr) -> Option<&'static Function> {
+    fn namespaced(&self, call: &Call) -> Option<&'static Function> {
         let target = call.target.as_deref()?;
         let segments = match &target.expr {
-            Expr::Ident(name) => vec![name.as_str()],
+            Expr::Name(name) => vec![name.as_str()],
             Expr::Select(select) => names::segments(select)?,
             _ => return None,
         };
         if self.is_local(segments[0]) || self.environment.variables.contains_key(segments[0]) {
             return None;
         }
-        functions::find(&format!("{}.{}", segments.join("."), call.func_name))
+        functions::find(&format!("{}.{}", segments.join("."), call.function))
     }
 
     fn arguments<'a>(
         &mut self,
-        parts: impl IntoIterator<Item = &'a IdedExpr>,
+        parts: impl IntoIterator<Item = &'a Term>,
     ) -> (Vec<Node>, Vec<Type>) {
         parts.into_iter().map(|part| self.check(part)).unzip()
     }
 
-    fn conditional(&mut self, id: u64, test: &IdedExpr, yes: &IdedExpr, no: &IdedExpr) -> Checked {
+    fn conditional(&mut self, at: usize, test: &Term, yes: &Term, no: &Term) -> Checked {
         let test = self.truth(test);
         let (yes, of) = self.check(yes);
         let (no, other) = self.check(no);
@@ -80,7 +79,7 @@ impl Checker<'_> {
             let message = format!(
                 "found no matching overload for '_?_:_' applied to '(bool, {of}, {other})'"
             );
-            self.issue(id, message);
+            self.issue(at, message);
         }
         (Node::Conditional(Box::new([test, yes, no])), result)
     }
@@ -88,7 +87,7 @@ impl Checker<'_> {
     /// The call with the result that its fitting signatures promise.
     fn apply(
         &mut self,
-        id: u64,
+        at: usize,
         function: &'static Function,
         arguments: Vec<Node>,
         types: &[Type],
@@ -115,20 +114,20 @@ impl Checker<'_> {
         let Some(result) = result else {
             let name = function.name;
             let shown = applied(types, member);
-            self.issue(id, format!("found no matching overload for '{name}' applied to '{shown}'"));
+            self.issue(at, format!("found no matching overload for '{name}' applied to '{shown}'"));
             return nothing();
         };
-        self.check_constant(id, function, &arguments);
+        self.check_constant(at, function, &arguments);
         (Node::Call { function, arguments }, result)
     }
 
     /// A literal that can never work is a mistake that shows at once: a regular expression, a quantity.
-    fn check_constant(&mut self, id: u64, function: &'static Function, arguments: &[Node]) {
+    fn check_constant(&mut self, at: usize, function: &'static Function, arguments: &[Node]) {
         if function.name == "matches"
             && let Some(Node::Literal(crate::Value::String(pattern))) = arguments.last()
             && let Err(error) = functions::patterns::pattern(pattern)
         {
-            self.issue(id, error.to_string());
+            self.issue(at, error.to_string());
         }
     }
 }

@@ -1,25 +1,25 @@
 //! Literals, lists, maps and objects.
 
-use cel::common::ast::{EntryExpr, ListExpr, LiteralValue, MapExpr, StructExpr};
-
 use super::{Checked, Checker, nothing};
 use crate::{
     node::Node,
+    syntax::{Entry, Field, Term},
     types::{Type, join},
     value::Value,
 };
 
-pub(super) fn literal(literal: &LiteralValue) -> Checked {
-    let (value, of) = match literal {
-        LiteralValue::Boolean(value) => (Value::Bool(*value.inner()), Type::Bool),
-        LiteralValue::Bytes(value) => (Value::Bytes(value.inner().into()), Type::Bytes),
-        LiteralValue::Double(value) => (Value::Double(*value.inner()), Type::Double),
-        LiteralValue::Int(value) => (Value::Int(*value.inner()), Type::Int),
-        LiteralValue::Null => (Value::Null, Type::Null),
-        LiteralValue::String(value) => (Value::text(value.inner()), Type::String),
-        LiteralValue::UInt(value) => (Value::Uint(*value.inner()), Type::Uint),
-    };
-    (Node::Literal(value), of)
+pub(super) fn type_of(literal: &Value) -> Type {
+    match literal {
+        Value::Bool(_) => Type::Bool,
+        Value::Bytes(_) => Type::Bytes,
+        Value::Double(_) => Type::Double,
+        Value::Int(_) => Type::Int,
+        Value::Null => Type::Null,
+        Value::String(_) => Type::String,
+        Value::Uint(_) => Type::Uint,
+        // The grammar has no literals of other types.
+        _ => Type::Dyn,
+    }
 }
 
 /// What an entry marked with `?` holds.
@@ -31,37 +31,35 @@ fn held(of: Type, optional: bool) -> Type {
 }
 
 impl Checker<'_> {
-    pub(super) fn list(&mut self, id: u64, list: &ListExpr) -> Checked {
-        let mut items = Vec::with_capacity(list.elements.len());
+    pub(super) fn list(&mut self, at: usize, list: &[(Term, bool)]) -> Checked {
+        let mut items = Vec::with_capacity(list.len());
         let mut item_type: Option<Type> = None;
-        for (index, element) in list.elements.iter().enumerate() {
-            let optional = list.optional_indices.contains(&index);
-            let (node, of) = self.check(element);
-            let of = held(of, optional);
+        for (item, optional) in list {
+            let (node, of) = self.check(item);
+            let of = held(of, *optional);
             item_type = Some(match item_type {
                 None => of,
-                Some(known) => self.same(id, known, &of),
+                Some(known) => self.same(at, known, &of),
             });
-            items.push((node, optional));
+            items.push((node, *optional));
         }
         // An empty list is a list of whatever is needed.
         (Node::List(items), Type::list(item_type.unwrap_or(Type::Dyn)))
     }
 
     /// Items of a literal are of one type (upstream `HomogeneousAggregateLiterals`).
-    fn same(&mut self, id: u64, known: Type, next: &Type) -> Type {
+    fn same(&mut self, at: usize, known: Type, next: &Type) -> Type {
         let joined = join(known.clone(), next);
         if !self.mixed && joined == Type::Dyn && known != Type::Dyn && *next != Type::Dyn {
-            self.issue(id, format!("expected type '{known}' but found '{next}'"));
+            self.issue(at, format!("expected type '{known}' but found '{next}'"));
         }
         joined
     }
 
-    pub(super) fn map(&mut self, map: &MapExpr) -> Checked {
-        let mut entries = Vec::with_capacity(map.entries.len());
+    pub(super) fn map(&mut self, map: &[Entry]) -> Checked {
+        let mut entries = Vec::with_capacity(map.len());
         let (mut key_type, mut value_type) = (None, None);
-        for entry in &map.entries {
-            let EntryExpr::MapEntry(entry) = &entry.expr else { continue };
+        for entry in map {
             let (key, key_of) = self.check(&entry.key);
             let (value, value_of) = self.check(&entry.value);
             let value_of = held(value_of, entry.optional);
@@ -79,26 +77,25 @@ impl Checker<'_> {
         (Node::Map(entries), of)
     }
 
-    pub(super) fn object(&mut self, id: u64, object: &StructExpr) -> Checked {
-        let name = object.type_name.trim_start_matches('.');
+    pub(super) fn object(&mut self, at: usize, name: &str, entries: &[Field]) -> Checked {
+        let name = name.trim_start_matches('.');
         let Some(of) = self.environment.object_type(name) else {
-            self.issue(id, format!("undeclared reference to '{name}' (in container '')"));
+            self.issue(at, format!("undeclared reference to '{name}' (in container '')"));
             return nothing();
         };
-        let mut fields = Vec::with_capacity(object.entries.len());
-        for entry in &object.entries {
-            let EntryExpr::StructField(field) = &entry.expr else { continue };
-            let wanted = self.field(entry.id, &of, &field.field);
+        let mut fields = Vec::with_capacity(entries.len());
+        for field in entries {
+            let wanted = self.field(field.at, &of, &field.name);
             let (value, found) = self.check(&field.value);
             let found = held(found, field.optional);
             if !found.fits(&wanted) {
                 let message = format!(
                     "expected type of field '{}' is '{wanted}' but provided type is '{found}'",
-                    field.field
+                    field.name
                 );
-                self.issue(entry.id, message);
+                self.issue(field.at, message);
             }
-            fields.push((field.field.clone(), value, field.optional));
+            fields.push((field.name.clone(), value, field.optional));
         }
         (Node::Object { name: name.into(), fields }, of)
     }

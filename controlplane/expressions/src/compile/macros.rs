@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cel::common::ast::{CallExpr, Expr, IdedExpr};
-
 use super::{Checked, Checker, nothing};
 use crate::{
     node::{Fold, FoldKind, Node, Select},
+    syntax::{self, Call, Expr, Term},
     types::{Type, unify},
 };
 
@@ -43,75 +42,61 @@ fn shape(function: &str, arguments: usize) -> Option<Shape> {
 
 impl Checker<'_> {
     /// The call as a macro, if it is one.
-    pub(super) fn expand(&mut self, id: u64, call: &CallExpr) -> Option<Checked> {
-        let arguments = call.args.as_slice();
-        match (call.func_name.as_str(), &call.target, arguments) {
+    pub(super) fn expand(&mut self, at: usize, call: &Call) -> Option<Checked> {
+        let arguments = call.arguments.as_slice();
+        match (call.function.as_str(), &call.target, arguments) {
             ("has", None, [argument]) => Some(match &argument.expr {
-                Expr::Select(select) => self.select(argument.id, select, Select::Test),
-                Expr::Call(inner) if inner.func_name == "_?._" => {
-                    self.optional_select(argument.id, inner, Select::Test)
+                Expr::Select(select) if select.optional => {
+                    self.optional_select(select, Select::Test)
                 }
+                Expr::Select(select) => self.select(argument.at, select, Select::Test),
                 _ => {
-                    self.issue(argument.id, "invalid argument to has() macro");
+                    self.issue(argument.at, "invalid argument to has() macro");
                     nothing()
                 }
             }),
-            ("_?._", None, [_, _]) => Some(self.optional_select(id, call, Select::Optional)),
             ("bind", Some(target), [name, value, body]) if is_name(target, "cel") => {
                 Some(self.bind(name, value, body))
             }
             ("optMap" | "optFlatMap", Some(target), [name, body]) => {
-                Some(self.optional_map(target, name, body, call.func_name == "optFlatMap"))
+                Some(self.optional_map(target, name, body, call.function == "optFlatMap"))
             }
             ("or" | "orValue", Some(target), [other]) => {
-                Some(self.optional_or(id, target, other, &call.func_name))
+                Some(self.optional_or(at, target, other, &call.function))
             }
             (function, Some(target), _) => {
                 let shape = shape(function, arguments.len())?;
-                Some(self.fold(id, target, arguments, &shape))
+                Some(self.fold(at, target, arguments, &shape))
             }
             _ => None,
         }
     }
 
-    fn optional_select(&mut self, id: u64, call: &CallExpr, mode: Select) -> Checked {
-        let (operand, of) = self.check(&call.args[0]);
-        let field = match &call.args[1].expr {
-            Expr::Literal(cel::common::ast::LiteralValue::String(field)) => {
-                field.inner().to_owned()
-            }
-            _ => {
-                self.issue(id, "unsupported optional field selection");
-                return nothing();
-            }
-        };
-        let result = self.field(id, &of, &field);
+    /// `operand.?field`: an optional value, or whether there is one.
+    pub(super) fn optional_select(&mut self, select: &syntax::Select, mode: Select) -> Checked {
+        let (operand, of) = self.check(&select.operand);
+        let result = self.field(select.operand.at, &of, &select.field);
         let result = if mode == Select::Test { Type::Bool } else { Type::optional(result) };
-        (Node::Select { operand: Box::new(operand), field: field.into(), mode }, result)
+        let field = select.field.as_str().into();
+        (Node::Select { operand: Box::new(operand), field, mode }, result)
     }
 
-    fn simple_name(&mut self, name: &IdedExpr) -> String {
-        if let Expr::Ident(name) = &name.expr {
+    fn simple_name(&mut self, name: &Term) -> String {
+        if let Expr::Name(name) = &name.expr {
             return name.clone();
         }
-        self.issue(name.id, "argument must be a simple name");
+        self.issue(name.at, "argument must be a simple name");
         String::new()
     }
 
-    fn bind(&mut self, name: &IdedExpr, value: &IdedExpr, body: &IdedExpr) -> Checked {
+    fn bind(&mut self, name: &Term, value: &Term, body: &Term) -> Checked {
         let name = self.simple_name(name);
         let (value, of) = self.check(value);
         let (body, result) = self.within([(name, of)], |this| this.check(body));
         (Node::Bind(Box::new([value, body])), result)
     }
 
-    fn optional_map(
-        &mut self,
-        target: &IdedExpr,
-        name: &IdedExpr,
-        body: &IdedExpr,
-        flat: bool,
-    ) -> Checked {
+    fn optional_map(&mut self, target: &Term, name: &Term, body: &Term, flat: bool) -> Checked {
         let (operand, of) = self.check(target);
         let inner = match of {
             Type::Optional(inner) => (*inner).clone(),
@@ -123,13 +108,7 @@ impl Checker<'_> {
         (Node::OptionalMap { parts: Box::new([operand, body]), flat }, result)
     }
 
-    fn optional_or(
-        &mut self,
-        id: u64,
-        target: &IdedExpr,
-        other: &IdedExpr,
-        function: &str,
-    ) -> Checked {
+    fn optional_or(&mut self, at: usize, target: &Term, other: &Term, function: &str) -> Checked {
         let (left, of) = self.check(target);
         let (right, alternative) = self.check(other);
         let value = function == "orValue";
@@ -144,19 +123,13 @@ impl Checker<'_> {
             let message = format!(
                 "found no matching overload for '{function}' applied to '{of}.({alternative})'"
             );
-            self.issue(id, message);
+            self.issue(at, message);
         }
         let result = inner.filter(|inner| *inner != Type::Dyn).unwrap_or(alternative);
         (Node::OptionalOr { parts: Box::new([left, right]), value }, result)
     }
 
-    fn fold(
-        &mut self,
-        id: u64,
-        target: &IdedExpr,
-        arguments: &[IdedExpr],
-        shape: &Shape,
-    ) -> Checked {
+    fn fold(&mut self, at: usize, target: &Term, arguments: &[Term], shape: &Shape) -> Checked {
         let (range, of) = self.check(target);
         let (key, item) = match &of {
             Type::List(item) => (Type::Int, (**item).clone()),
@@ -167,7 +140,7 @@ impl Checker<'_> {
                 let message = format!(
                     "expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"
                 );
-                self.issue(id, message);
+                self.issue(at, message);
                 (Type::Dyn, Type::Dyn)
             }
         };
@@ -197,7 +170,7 @@ impl Checker<'_> {
         (Node::Fold(Box::new(fold)), result)
     }
 
-    fn fold_body(&mut self, body: &IdedExpr, kind: FoldKind) -> Checked {
+    fn fold_body(&mut self, body: &Term, kind: FoldKind) -> Checked {
         let tests = matches!(
             kind,
             FoldKind::All | FoldKind::Exists | FoldKind::ExistsOne | FoldKind::Filter
@@ -206,10 +179,10 @@ impl Checker<'_> {
     }
 
     /// An expression that must be a bool.
-    pub(super) fn truth(&mut self, expression: &IdedExpr) -> Node {
+    pub(super) fn truth(&mut self, expression: &Term) -> Node {
         let (node, of) = self.check(expression);
         if !of.fits(&Type::Bool) {
-            self.issue(expression.id, format!("expected type 'bool' but found '{of}'"));
+            self.issue(expression.at, format!("expected type 'bool' but found '{of}'"));
         }
         node
     }
@@ -227,6 +200,6 @@ impl Checker<'_> {
     }
 }
 
-fn is_name(expression: &IdedExpr, wanted: &str) -> bool {
-    matches!(&expression.expr, Expr::Ident(name) if name == wanted)
+fn is_name(expression: &Term, wanted: &str) -> bool {
+    matches!(&expression.expr, Expr::Name(name) if name == wanted)
 }

@@ -1,10 +1,9 @@
 //! What a name stands for: a macro's variable, a declared one, a composed one, or a type.
 
-use cel::common::ast::{Expr, SelectExpr};
-
 use super::{Checked, Checker, nothing};
 use crate::{
     node::{Node, Select},
+    syntax::{self, Expr},
     types::Type,
     value::Value,
 };
@@ -31,17 +30,20 @@ const TYPES: [&str; 18] = [
 ];
 
 /// The parts of `a.b.c`, if the selection is nothing else.
-pub(super) fn segments(select: &SelectExpr) -> Option<Vec<&str>> {
+pub(super) fn segments(select: &syntax::Select) -> Option<Vec<&str>> {
+    if select.optional {
+        return None;
+    }
     let mut names = vec![select.field.as_str()];
     let mut operand = &select.operand.expr;
     loop {
         match operand {
-            Expr::Ident(name) => {
+            Expr::Name(name) => {
                 names.push(name.as_str());
                 names.reverse();
                 return Some(names);
             }
-            Expr::Select(inner) if !inner.test => {
+            Expr::Select(inner) if !inner.optional => {
                 names.push(inner.field.as_str());
                 operand = &inner.operand.expr;
             }
@@ -55,7 +57,7 @@ impl Checker<'_> {
         self.scope.iter().any(|(known, _)| known == name)
     }
 
-    pub(super) fn name(&mut self, id: u64, name: &str) -> Checked {
+    pub(super) fn name(&mut self, at: usize, name: &str) -> Checked {
         let name = name.trim_start_matches('.');
         if let Some(place) = self.scope.iter().rposition(|(known, _)| known == name) {
             return (Node::Local(place), self.scope[place].1.clone());
@@ -67,14 +69,14 @@ impl Checker<'_> {
         if TYPES.contains(&name) {
             return (Node::Literal(Value::Type(name.into())), Type::Type);
         }
-        self.issue(id, format!("undeclared reference to '{name}' (in container '')"));
+        self.issue(at, format!("undeclared reference to '{name}' (in container '')"));
         nothing()
     }
 
     /// A qualified name that is declared as such.
     pub(super) fn qualified(
         &mut self,
-        id: u64,
+        at: usize,
         segments: &[&str],
         mode: Select,
     ) -> Option<Checked> {
@@ -85,7 +87,7 @@ impl Checker<'_> {
             && segments.len() == 2
             && !self.environment.variables.contains_key("variables")
         {
-            return self.composed(id, segments[1], mode);
+            return self.composed(at, segments[1], mode);
         }
         let full = segments.join(".");
         let known =
@@ -95,16 +97,16 @@ impl Checker<'_> {
         }
         match mode {
             Select::Test => Some((Node::Literal(Value::Bool(true)), Type::Bool)),
-            _ => Some(self.name(id, &full)),
+            _ => Some(self.name(at, &full)),
         }
     }
 
-    fn composed(&mut self, id: u64, name: &str, mode: Select) -> Option<Checked> {
+    fn composed(&mut self, at: usize, name: &str, mode: Select) -> Option<Checked> {
         let Some(of) = self.environment.composed.get(name) else {
             if self.environment.composed.is_empty() {
                 return None;
             }
-            self.issue(id, format!("undefined field '{name}'"));
+            self.issue(at, format!("undefined field '{name}'"));
             return Some(nothing());
         };
         self.uses.insert(format!("variables.{name}"));
