@@ -32,8 +32,8 @@ const VMM: &str = "microvm";
 const OWN_KERNEL: &str = "usr/lib/bulkhead/vmlinux";
 const PREBUILT_KERNEL: &str = "usr/lib/bulkhead/prebuilt/vmlinuz";
 const PREBUILT_MODULES: &str = "usr/lib/bulkhead/prebuilt/modules";
-/// What tests of networks call; busybox' applets of these names know too little.
-const TOOLS: &[&str] = &["/usr/sbin/ip", "/usr/sbin/nft"];
+/// What tests of networks call. Applets of these names know too little, and busybox' own shell prefers them.
+const TOOLS: &[&str] = &["/usr/bin/sh", "/usr/sbin/ip", "/usr/sbin/nft"];
 /// PID 1 of guests.
 const GUEST_INIT: &str = "usr/lib/bulkhead/init";
 

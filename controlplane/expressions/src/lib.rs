@@ -1,8 +1,8 @@
 //! CEL, Kubernetes' expression language: compile, check, evaluate within a budget.
 //!
-//! The crate `cel` parses. What follows is ours, because Kubernetes promises what that interpreter does not offer: cost
-//! counted as cel-go counts it, types checked when an expression is stored, objects whose field names are escaped, and a
-//! function library of its own. Pure: no I/O, no clock.
+//! Our own, because Kubernetes promises what general interpreters do not offer: cost counted as cel-go counts it, types
+//! checked when an expression is stored, limits on nesting that hostile sources cannot pass, objects whose field names
+//! are escaped, and a function library of its own. Pure: no I/O, no clock.
 
 mod budget;
 mod compile;
