@@ -8,6 +8,7 @@ mod budget;
 mod compile;
 mod environment;
 mod escape;
+mod estimate;
 mod eval;
 mod functions;
 mod json;
@@ -22,6 +23,7 @@ mod variables;
 pub use budget::{Budget, EXPRESSION_COST_MAX, REQUEST_COST_MAX};
 pub use environment::Environment;
 pub use escape::{escape, unescape};
+pub use estimate::Extent;
 pub use functions::authorizer::{
     AccessDecision, AccessQuery, AccessTarget, Authorize, ResourceCheck,
 };

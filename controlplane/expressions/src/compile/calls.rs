@@ -1,13 +1,11 @@
 //! Calls: which function, and whether it takes these arguments.
 
-use std::collections::BTreeMap;
-
 use super::{Checked, Checker, names, nothing};
 use crate::{
     functions::{self, Function},
     node::Node,
     syntax::{Call, Expr, Term},
-    types::{Type, join, substitute, unify},
+    types::{Type, join},
 };
 
 impl Checker<'_> {
@@ -93,25 +91,7 @@ impl Checker<'_> {
         types: &[Type],
         member: bool,
     ) -> Checked {
-        let mut result: Option<Type> = None;
-        for signature in &function.signatures {
-            let mut bound = BTreeMap::new();
-            let fits = signature.member == member
-                && signature.arguments.len() == types.len()
-                && signature
-                    .arguments
-                    .iter()
-                    .zip(types)
-                    .all(|(want, found)| unify(want, found, &mut bound));
-            if fits {
-                let promised = substitute(&signature.result, &bound);
-                result = Some(match result {
-                    None => promised,
-                    Some(known) => join(known, &promised),
-                });
-            }
-        }
-        let Some(result) = result else {
+        let Some(result) = function.promise(types, Some(member)) else {
             let name = function.name;
             let shown = applied(types, member);
             self.issue(at, format!("found no matching overload for '{name}' applied to '{shown}'"));

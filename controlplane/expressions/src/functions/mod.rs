@@ -18,7 +18,7 @@ use crate::{
     eval::Outcome,
     operators,
     program::EvalError,
-    types::Signature,
+    types::{Signature, Type, join, substitute, unify},
     value::{Opaque, Value},
 };
 
@@ -56,6 +56,29 @@ const ACCESS_COST: u64 = 350_000;
 pub(crate) type Row = (&'static str, &'static [&'static str], fn(&[Value]) -> Outcome, Cost);
 
 impl Function {
+    /// What the signatures that take these types promise; `member`: only those with, or without, a receiver.
+    pub(crate) fn promise(&self, types: &[Type], member: Option<bool>) -> Option<Type> {
+        let mut result: Option<Type> = None;
+        for signature in &self.signatures {
+            let mut bound = BTreeMap::new();
+            let fits = member.is_none_or(|member| signature.member == member)
+                && signature.arguments.len() == types.len()
+                && signature
+                    .arguments
+                    .iter()
+                    .zip(types)
+                    .all(|(want, found)| unify(want, found, &mut bound));
+            if fits {
+                let promised = substitute(&signature.result, &bound);
+                result = Some(match result {
+                    None => promised,
+                    Some(known) => join(known, &promised),
+                });
+            }
+        }
+        result
+    }
+
     pub(crate) fn cost(&self, arguments: &[Value]) -> u64 {
         let size = |index: usize| arguments.get(index).map_or(0, length);
         match self.cost {
