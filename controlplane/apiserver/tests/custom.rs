@@ -194,7 +194,7 @@ async fn cr_values_are_validated_in_upstreams_words() {
         "items": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"],
             "items": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}, "v": {"type": "integer"}}}}},
         "x-kubernetes-validations": [
-            {"rule": "!has(self.items) || self.size >= self.items.size()", "messageExpression": "'at most ' + string(self.size)"},
+            {"rule": "!has(self.items) || self.size >= self.items.size()", "messageExpression": "'at most %d'.format([self.size])"},
             {"rule": "self.size >= oldSelf.size", "message": "may not shrink"}]});
     establish(&cluster, &definition("widgets", "Widget", &spec)).await;
     for (spec, expect) in [

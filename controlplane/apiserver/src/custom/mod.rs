@@ -4,6 +4,7 @@ mod cleanup;
 mod conditions;
 pub mod conversion;
 mod definition;
+mod extent;
 mod row;
 mod rules;
 pub mod scale;

@@ -8,7 +8,7 @@ use api::{
     status::Cause,
     structural::{Additional, Schema, old_item},
 };
-use expressions::{Budget, Environment, EvalError, Program, Type, Variables};
+use expressions::{Budget, Environment, EvalError, Extent, Program, Type, Variables};
 use serde_json::Value as Json;
 
 use super::typed;
@@ -66,10 +66,8 @@ pub fn compile_rule(
     root: bool,
 ) -> Result<Compiled, (&'static str, String)> {
     let text = |field: &str| rule[field].as_str().unwrap_or_default().to_owned();
-    let of = typed::type_of(schema, root);
     let optional_old = rule["optionalOldSelf"] == true;
-    let old = if optional_old { Type::optional(of.clone()) } else { of.clone() };
-    let environment = Environment::new().variable("self", of).variable("oldSelf", old);
+    let environment = environment(schema, root, optional_old);
     let source = text("rule");
     let program =
         Program::compile(&source, &environment).map_err(|error| ("rule", error.to_string()))?;
@@ -102,6 +100,29 @@ pub fn compile_rule(
         reason,
         field_path,
     })
+}
+
+fn environment(schema: &Schema, root: bool, optional_old: bool) -> Environment {
+    let of = typed::type_of(schema, root);
+    let old = if optional_old { Type::optional(of.clone()) } else { of.clone() };
+    Environment::new().variable("self", of).variable("oldSelf", old)
+}
+
+/// What a rule's expressions may cost on one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Costs {
+    pub rule: u64,
+    pub message: Option<u64>,
+}
+
+impl Compiled {
+    /// The costs at most, on values of that extent.
+    #[must_use]
+    pub fn costs_max(&self, schema: &Schema, root: bool, extent: &Extent) -> Costs {
+        let environment = environment(schema, root, self.optional_old);
+        let cost = |program: &Program| program.cost_max(&environment, extent);
+        Costs { rule: cost(&self.program), message: self.message_expression.as_ref().map(cost) }
+    }
 }
 
 /// The names of `.a['b'].c`; `None` when it is not such a path.

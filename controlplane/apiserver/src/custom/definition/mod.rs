@@ -1,6 +1,7 @@
 //! What a CustomResourceDefinition must be like. Upstream `apiextensions/validation/validation.go`. Pure.
 
 mod columns;
+mod cost;
 mod rules;
 mod schema;
 mod versions;
@@ -25,7 +26,7 @@ pub fn validate(new: &Value, old: Option<&Value>, problems: &mut Problems) {
         problems.invalid("spec.preserveUnknownFields", &json!(true), detail);
     }
     check_names(&spec["names"], problems);
-    versions::validate(spec, problems);
+    versions::validate(spec, old.map(|old| &old["spec"]), problems);
     check_conversion(&spec["conversion"], problems);
     if let Some(old) = old {
         check_change(new, old, problems);

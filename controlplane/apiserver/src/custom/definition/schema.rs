@@ -21,8 +21,8 @@ const STRUCTURE: [&str; 8] = [
     "x-kubernetes-preserve-unknown-fields",
 ];
 
-/// Collects the problems of one version's schema.
-pub(super) fn validate(raw: &Value, path: &str, problems: &mut Problems) {
+/// Collects the problems of one version's schema. `accepted`: the definition has had it before.
+pub(super) fn validate(raw: &Value, path: &str, accepted: bool, problems: &mut Problems) {
     match text(raw, "type") {
         "object" => {}
         "" => problems.required(&format!("{path}.type"), "must not be empty at the root"),
@@ -36,7 +36,7 @@ pub(super) fn validate(raw: &Value, path: &str, problems: &mut Problems) {
     metadata(&raw["properties"]["metadata"], &format!("{path}.properties[metadata]"), problems);
     node(raw, path, true, 0, problems);
     if problems.is_empty() {
-        rules::validate(raw, path, problems);
+        rules::validate(raw, path, accepted, problems);
     }
 }
 

@@ -8,7 +8,7 @@ use super::{columns, schema, text};
 /// Upstream `MaxSelectableFields`.
 const SELECTABLE_FIELDS_MAX: usize = 8;
 
-pub(super) fn validate(spec: &Value, problems: &mut Problems) {
+pub(super) fn validate(spec: &Value, old: Option<&Value>, problems: &mut Problems) {
     let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
     let mut seen = std::collections::BTreeSet::new();
     let unique = versions.iter().all(|version| seen.insert(text(version, "name")));
@@ -21,17 +21,25 @@ pub(super) fn validate(spec: &Value, problems: &mut Problems) {
         problems.invalid("spec.versions", &spec["versions"], detail);
     }
     for (index, version) in versions.iter().enumerate() {
-        one(version, &format!("spec.versions[{index}]"), problems);
+        let accepted = old.is_some_and(|old| has_schema(old, version));
+        one(version, &format!("spec.versions[{index}]"), accepted, problems);
     }
 }
 
-fn one(version: &Value, path: &str, problems: &mut Problems) {
+/// Whether a definition's version of that name has the same schema.
+fn has_schema(spec: &Value, version: &Value) -> bool {
+    let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
+    let same = versions.iter().find(|one| one["name"] == version["name"]);
+    same.is_some_and(|same| same["schema"] == version["schema"])
+}
+
+fn one(version: &Value, path: &str, accepted: bool, problems: &mut Problems) {
     let name = text(version, "name");
     problems.check_text(&format!("{path}.name"), name, names::dns1035_label(name));
     let at = format!("{path}.schema.openAPIV3Schema");
     let raw = &version["schema"]["openAPIV3Schema"];
     if raw.is_object() {
-        schema::validate(raw, &at, problems);
+        schema::validate(raw, &at, accepted, problems);
     } else {
         problems.required(&at, "schemas are required");
     }
