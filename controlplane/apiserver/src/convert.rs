@@ -1,9 +1,11 @@
 //! Between the stored version of an object and the version it is served in.
 
+mod autoscaling;
+
 use std::borrow::Cow;
 
 use api::Kind;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Whether a kind's objects are stored in another form than it serves.
 #[must_use]
@@ -29,7 +31,7 @@ pub fn to_served<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
     } else if is_new_event(kind) {
         rename(&mut object, EVENT_FIELDS);
     } else if kind.plural == "horizontalpodautoscalers" && kind.version == "v1" {
-        autoscaler_to_v1(&mut object);
+        autoscaling::to_v1(&mut object);
     }
     object["apiVersion"] = json!(kind.api_version());
     Cow::Owned(object)
@@ -47,7 +49,7 @@ pub fn to_stored(kind: &Kind, mut object: Value) -> Value {
         return object;
     }
     if kind.plural == "horizontalpodautoscalers" && kind.version == "v1" {
-        autoscaler_from_v1(&mut object);
+        autoscaling::from_v1(&mut object);
     }
     let version = &kind.storage_version;
     object["apiVersion"] = match kind.group.as_str() {
@@ -82,49 +84,6 @@ fn move_fields<'a>(object: &mut Value, fields: impl Iterator<Item = (&'a str, &'
         if let Some(value) = map.remove(from) {
             map.insert(to.to_owned(), value);
         }
-    }
-}
-
-/// autoscaling/v2 keeps the CPU target among its metrics; v1 has one field for it.
-fn autoscaler_to_v1(object: &mut Value) {
-    let target = cpu_metric(&object["spec"]["metrics"], "target");
-    let current = cpu_metric(&object["status"]["currentMetrics"], "current");
-    for (part, list, field, value) in [
-        ("spec", "metrics", "targetCPUUtilizationPercentage", target),
-        ("status", "currentMetrics", "currentCPUUtilizationPercentage", current),
-    ] {
-        let Some(fields) = object.get_mut(part).and_then(Value::as_object_mut) else { continue };
-        fields.remove(list);
-        if let Some(value) = value {
-            fields.insert(field.into(), value);
-        }
-    }
-    remove(object, "spec", "behavior");
-    remove(object, "status", "conditions");
-}
-
-fn cpu_metric(metrics: &Value, field: &str) -> Option<Value> {
-    let metric = metrics.as_array()?.iter().find(|metric| metric["resource"]["name"] == "cpu")?;
-    metric["resource"][field].get("averageUtilization").cloned()
-}
-
-fn autoscaler_from_v1(object: &mut Value) {
-    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    if let Some(percent) = spec.remove("targetCPUUtilizationPercentage") {
-        let target = json!({"type": "Utilization", "averageUtilization": percent});
-        let metric = json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});
-        spec.insert("metrics".into(), json!([metric]));
-    }
-    let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) else { return };
-    if let Some(percent) = status.remove("currentCPUUtilizationPercentage") {
-        let metric = json!({"name": "cpu", "current": {"averageUtilization": percent}});
-        status.insert("currentMetrics".into(), json!([{"type": "Resource", "resource": metric}]));
-    }
-}
-
-fn remove(object: &mut Value, part: &str, field: &str) {
-    if let Some(fields) = object.get_mut(part).and_then(Value::as_object_mut) {
-        Map::remove(fields, field);
     }
 }
 

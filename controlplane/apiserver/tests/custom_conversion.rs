@@ -43,12 +43,24 @@ async fn webhook(cluster: &Cluster) -> SocketAddr {
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let review: Value = serde_json::from_slice(&body).unwrap();
+    if review["kind"] == "AdmissionReview" {
+        return Ok(Response::new(Full::new(Bytes::from(admit(&review).to_string()))));
+    }
     let wanted = review["request"]["desiredAPIVersion"].as_str().unwrap();
     let objects = review["request"]["objects"].as_array().unwrap();
     let converted: Vec<Value> = objects.iter().map(|object| convert(object, wanted)).collect();
     let answer = json!({"kind": "ConversionReview", "apiVersion": review["apiVersion"], "response": {
         "uid": review["request"]["uid"], "result": {"status": "Success"}, "convertedObjects": converted}});
     Ok(Response::new(Full::new(Bytes::from(answer.to_string()))))
+}
+
+/// A webhook that knows only v1: it moves `h:1` to `h:9`.
+fn admit(review: &Value) -> Value {
+    let patch = json!([{"op": "test", "path": "/hostPort", "value": "h:1"},
+        {"op": "replace", "path": "/hostPort", "value": "h:9"}]);
+    let patch = base64::engine::general_purpose::STANDARD.encode(patch.to_string());
+    json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": {
+        "uid": review["request"]["uid"], "allowed": true, "patchType": "JSONPatch", "patch": patch}})
 }
 
 fn convert(object: &Value, wanted: &str) -> Value {
@@ -172,4 +184,83 @@ async fn cr_conversion_none_changes_only_the_version() {
     assert_eq!((&read["apiVersion"], read.get("host")), (&json!("stable.example.com/v1"), None));
     let (_, back) = cluster.get(&format!("{}/a", path("v2"))).await;
     assert_eq!(back["host"], "h");
+}
+
+const REGISTRATIONS: &str = "/apis/admissionregistration.k8s.io/v1";
+
+/// A webhook for objects of v1, and as such of all versions unless its `policy` says `Exact`.
+fn v1_webhook(cluster: &Cluster, address: SocketAddr, policy: &str) -> Value {
+    let client = by_webhook(cluster, address)["webhook"]["clientConfig"].clone();
+    json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "v1"}, "webhooks": [{"name": "v1.example.com", "sideEffects": "None",
+            "admissionReviewVersions": ["v1"], "clientConfig": client, "matchPolicy": policy,
+            "rules": [{"operations": ["CREATE"], "apiGroups": ["stable.example.com"], "apiVersions": ["v1"], "resources": ["hosts"]}]}]})
+}
+
+fn host(name: &str, host: &str) -> Value {
+    json!({"apiVersion": "stable.example.com/v2", "kind": "Host", "metadata": {"name": name}, "host": host, "port": "1"})
+}
+
+#[tokio::test]
+async fn admission_webhooks_get_the_version_they_know() {
+    let cluster = Cluster::start().await;
+    let address = webhook(&cluster).await;
+    serve(&cluster, by_webhook(&cluster, address)).await;
+    let hooks = format!("{REGISTRATIONS}/mutatingwebhookconfigurations");
+    let (code, made) = cluster.post(&hooks, &v1_webhook(&cluster, address, "Equivalent")).await;
+    assert_eq!(code, 201, "{made}");
+    let (code, made) = cluster.post(&path("v2"), &host("a", "h")).await;
+    assert_eq!((code, &made["apiVersion"]), (201, &json!("stable.example.com/v2")), "{made}");
+    assert_eq!((&made["host"], &made["port"]), (&json!("h"), &json!("9")));
+    assert!(made.get("hostPort").is_none(), "{made}");
+    let (code, refused) = cluster.post(&path("v2"), &host("b", "other")).await;
+    assert_eq!(code, 500, "the patch tests the host in v1's terms: {refused}");
+    cluster.json("DELETE", &format!("{hooks}/v1"), &[], &Value::Null).await;
+    cluster.post(&hooks, &v1_webhook(&cluster, address, "Exact")).await;
+    let (code, made) = cluster.post(&path("v2"), &host("c", "h")).await;
+    assert_eq!((code, &made["port"]), (201, &json!("1")), "{made}");
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn policies_get_the_version_they_know() {
+    let cluster = Cluster::start().await;
+    let address = webhook(&cluster).await;
+    serve(&cluster, by_webhook(&cluster, address)).await;
+    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "p"}, "spec": {
+            "matchConstraints": {"resourceRules": [{"operations": ["CREATE"], "apiGroups": ["stable.example.com"],
+                "apiVersions": ["v1"], "resources": ["hosts"]}]},
+            "validations": [{"expression": "object.hostPort != 'bad:1'", "message": "not that one"}]}});
+    let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "p"}, "spec": {"policyName": "p", "validationActions": ["Deny"]}});
+    for (resource, object) in
+        [("validatingadmissionpolicies", &policy), ("validatingadmissionpolicybindings", &binding)]
+    {
+        let (code, made) = cluster.post(&format!("{REGISTRATIONS}/{resource}"), object).await;
+        assert_eq!(code, 201, "{made}");
+    }
+    let (code, made) = cluster.post(&path("v2"), &host("a", "good")).await;
+    assert_eq!(code, 201, "{made}");
+    let (code, refused) = cluster.post(&path("v2"), &host("b", "bad")).await;
+    assert_eq!(code, 422, "{refused}");
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.ends_with("denied request: not that one"), "{message}");
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_conversion_that_fails_on_the_way_to_admission_is_told() {
+    let cluster = Cluster::start().await;
+    let address = webhook(&cluster).await;
+    let nobody: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    serve(&cluster, by_webhook(&cluster, nobody)).await;
+    let hooks = format!("{REGISTRATIONS}/mutatingwebhookconfigurations");
+    cluster.post(&hooks, &v1_webhook(&cluster, address, "Equivalent")).await;
+    let (code, status) = cluster.post(&path("v2"), &host("a", "h")).await;
+    assert_eq!(code, 500);
+    let message = status["message"].as_str().unwrap();
+    let expect = "Internal error occurred: conversion webhook for stable.example.com/v2, Kind=Host failed: Post ";
+    assert!(message.starts_with(expect), "{message}");
+    cluster.handle.shutdown().await;
 }

@@ -209,6 +209,32 @@ async fn webhooks_mutate_and_deny_custom_resources() {
 }
 
 #[tokio::test]
+async fn webhooks_about_v1_of_autoscalers_lose_nothing_of_v2() {
+    let cluster = Cluster::start().await;
+    let hook = Hook::start(&cluster, answers).await;
+    let webhook =
+        hook.webhook("self", &["CREATE"], ("autoscaling", "v1", "horizontalpodautoscalers"));
+    configure(&cluster, "Mutating", "touch", json!([webhook])).await;
+    let metric = |name: &str, target: Value| json!({"type": "Resource", "resource": {"name": name, "target": target}});
+    let metrics = json!([
+        metric("memory", json!({"type": "AverageValue", "averageValue": "1Gi"})),
+        metric("cpu", json!({"type": "Utilization", "averageUtilization": 80}))
+    ]);
+    let scaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "a", "labels": {"l": "1"}}, "spec": {"maxReplicas": 3, "metrics": metrics,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}});
+    let path = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+    let made = make(&cluster, path, &scaler).await;
+    let seen = hook.seen.lock()[0].1.clone();
+    assert_eq!(seen["object"]["apiVersion"], "autoscaling/v1");
+    assert_eq!(seen["object"]["spec"]["targetCPUUtilizationPercentage"], 80);
+    assert_eq!(made["metadata"]["labels"]["touched"], "yes", "{made}");
+    assert_eq!(made["spec"]["metrics"], metrics);
+    assert!(made["metadata"].get("annotations").is_none(), "{made}");
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
 async fn webhooks_deny_definitions() {
     let cluster = Cluster::start().await;
     let hook = Hook::start(&cluster, answers).await;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::rules::{self, Subject};
 use crate::{
     admission::request::{ObjectKind, Request},
+    custom::conversion,
     keys::Collection,
 };
 
@@ -88,9 +89,9 @@ fn matched(request: &Request<'_>, other: Arc<Kind>) -> Matched {
     Matched::new(other, object_kind)
 }
 
-/// The other rows over the same stored collection.
+/// The other rows over the same stored collection that have what is asked for.
 fn others(request: &Request<'_>) -> Vec<Arc<Kind>> {
-    let own = request.kind();
+    let (own, subresource) = (request.kind(), request.subresource());
     let registry = request.call.app.registry.load();
     let collection = Collection::of(&own.group, &own.plural);
     let versions = registry.groups.iter().flat_map(|group| &group.versions);
@@ -99,6 +100,7 @@ fn others(request: &Request<'_>) -> Vec<Arc<Kind>> {
         .filter(|kind| kind.plural == own.plural)
         .filter(|kind| kind.group != own.group || kind.version != own.version)
         .filter(|kind| Collection::of(&kind.group, &kind.plural) == collection)
+        .filter(|kind| subresource.is_empty() || kind.subresource(subresource).is_some())
         .cloned()
         .collect()
 }
@@ -134,18 +136,7 @@ async fn to_matched(
     if object.is_null() || !matched.is_other(request) {
         return Ok(object.clone());
     }
-    convert(request, object.clone(), (request.kind(), &matched.kind)).await
-}
-
-/// An object between two versions of its resource.
-async fn convert(
-    request: &Request<'_>,
-    object: Value,
-    (from, to): (&Kind, &Kind),
-) -> Result<Value, Status> {
-    let _ = request;
-    let stored = crate::convert::to_stored(from, object);
-    Ok(crate::convert::to_served(to, &stored).into_owned())
+    conversion::between(&request.call.app, (request.kind(), &matched.kind), object.clone()).await
 }
 
 /// A scale is written through its workload, which travels through the chain in its place.
@@ -168,5 +159,5 @@ pub async fn from_matched(
     if object.is_null() || !matched.is_other(request) {
         return Ok(object);
     }
-    convert(request, object, (&matched.kind, request.kind())).await
+    conversion::between(&request.call.app, (&matched.kind, request.kind()), object).await
 }
