@@ -32,6 +32,34 @@ async fn backend() -> u16 {
     address.port()
 }
 
+/// The same behind TLS, with a certificate that nobody signed.
+async fn tls_backend() -> u16 {
+    let signed = rcgen::generate_simple_self_signed(["backend.invalid".to_owned()]).unwrap();
+    let key =
+        rustls::pki_types::PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let service = hyper::service::service_fn(echo);
+                let _ended = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .with_upgrades()
+                    .await;
+            });
+        }
+    });
+    address.port()
+}
+
 /// Says what it was asked; redirects from `/from`; echoes upgraded streams.
 async fn echo(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.uri().path() == "/from" {
@@ -99,6 +127,40 @@ async fn every_method_reaches_pods_and_services() {
     let (_, _, said) =
         cluster.json("POST", &format!("{pods}/proxy/x"), &[], &json!({"a": 1})).await;
     assert_eq!(said["body"], "{\"a\":1}");
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_prefix_https_speaks_tls_to_the_backend() {
+    let cluster = Cluster::start().await;
+    agent::node(&cluster).await;
+    let port = tls_backend().await;
+    agent::pod(&cluster, "p", port).await;
+    agent::service(&cluster, "p", 443, port).await;
+    let base = "/api/v1/namespaces/default";
+    for name in [
+        "services/https:p:443".to_owned(),
+        "services/https:p:web".to_owned(),
+        "services/https:p:".to_owned(),
+        format!("pods/https:p:{port}"),
+        "pods/https:p:web".to_owned(),
+    ] {
+        for method in ["GET", "POST"] {
+            let path = format!("{base}/{name}/proxy/a%2Fb/?q=1");
+            let (code, _, said) = cluster.json(method, &path, &[], &Value::Null).await;
+            assert_eq!(code, 200, "{method} {path}: {said}");
+            assert_eq!((&said["method"], &said["uri"]), (&json!(method), &json!("/a%2Fb/?q=1")));
+            assert_eq!(said["forwarded-uri"], format!("{base}/{name}/proxy/a%2Fb/"));
+        }
+    }
+    let from = format!("{base}/services/https:p:443/proxy/from");
+    let (code, headers, _) = cluster.json("GET", &from, &[], &Value::Null).await;
+    let to = format!("{base}/services/https:p:443/proxy/to?x=1");
+    assert_eq!((code, headers["location"].to_str().unwrap()), (302, to.as_str()));
+    // Without the prefix nothing but the start of a handshake that never comes is heard there.
+    let (code, status) = cluster.get(&format!("{base}/services/p:443/proxy/")).await;
+    let message = status["message"].as_str().unwrap();
+    assert!(code == 503 && message.starts_with("error trying to reach service: "), "{message}");
     cluster.handle.shutdown().await;
 }
 
