@@ -62,6 +62,20 @@ pub fn encode(object: &Value) -> Option<Vec<u8>> {
     Some([MAGIC, &envelope.finish()].concat())
 }
 
+/// One event of a watch stream: the length of what follows in four bytes, big endian, then a `WatchEvent` without envelope
+/// around the object's envelope. `None` where the schema table has no such kind, or above 4 GiB.
+#[must_use]
+pub fn watch_frame(kind: &str, object: &Value) -> Option<Vec<u8>> {
+    let mut raw = wire::Writer::default();
+    raw.bytes(1, &encode(object)?);
+    let mut event = wire::Writer::default();
+    event.text(1, kind);
+    event.bytes(2, &raw.finish());
+    let event = event.finish();
+    let length = u32::try_from(event.len()).ok()?;
+    Some([&length.to_be_bytes()[..], &event].concat())
+}
+
 /// API version, kind and the object's own bytes.
 fn open_envelope(body: &[u8]) -> Result<(String, String, &[u8]), wire::Malformed> {
     let mut reader = wire::Reader::new(body.strip_prefix(MAGIC).ok_or(wire::Malformed::NoMagic)?);
@@ -142,6 +156,18 @@ mod tests {
             }
             self
         }
+    }
+
+    #[test]
+    fn watch_events_are_framed() {
+        let status = json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
+            "message": "m", "reason": "Expired", "code": 410});
+        let frame = watch_frame("ERROR", &status).unwrap();
+        assert_eq!(frame[..4], u32::try_from(frame.len() - 4).unwrap().to_be_bytes());
+        assert_eq!(frame[4..12], *b"\x0a\x05ERROR\x12");
+        let envelope = frame.windows(4).position(|window| window == MAGIC).unwrap();
+        assert_eq!(decode(&frame[envelope..]).unwrap(), status);
+        assert!(watch_frame("ADDED", &json!({"apiVersion": "e.com/v1", "kind": "Foo"})).is_none());
     }
 
     #[test]

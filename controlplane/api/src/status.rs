@@ -73,6 +73,8 @@ pub struct Status {
     pub retry_after_seconds: Option<u32>,
     /// HTTP code and reason that a webhook chose, in place of `reason`.
     pub chosen: Option<(u16, String)>,
+    /// `metadata.continue`: where an interrupted list goes on.
+    pub continue_token: Option<String>,
 }
 
 impl std::fmt::Display for Status {
@@ -96,6 +98,7 @@ impl Status {
             causes: Vec::new(),
             retry_after_seconds: None,
             chosen: None,
+            continue_token: None,
         }
     }
 
@@ -146,6 +149,9 @@ impl Status {
             && let Some(fields) = status.as_object_mut()
         {
             fields.remove("reason");
+        }
+        if let Some(token) = &self.continue_token {
+            status["metadata"]["continue"] = json!(token);
         }
         if !details.is_empty() {
             status["details"] = Value::Object(details);

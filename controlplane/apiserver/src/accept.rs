@@ -65,27 +65,58 @@ fn parse_range(text: &str) -> Option<Range<'_>> {
     Some(Range { media, params, quality })
 }
 
-/// Picks the first form that this server can produce. `protobuf` says whether the kind can be encoded so.
-pub fn negotiate(header: &str, protobuf: bool) -> Result<Output, Status> {
+/// What the answer to a request can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// The objects themselves have a protobuf form; their metadata always has.
+    pub protobuf: bool,
+    /// A watch: YAML has no frames.
+    pub stream: bool,
+}
+
+impl Offer {
+    fn can(self, output: Output) -> bool {
+        match (output.encoding, output.form) {
+            (Encoding::Json, _) => true,
+            (Encoding::Yaml, _) => !self.stream,
+            (Encoding::Protobuf, Form::Plain) => self.protobuf,
+            (Encoding::Protobuf, Form::Metadata(_)) => true,
+            (Encoding::Protobuf, Form::Table(_)) => false,
+        }
+    }
+}
+
+/// Picks the first form that is on offer. Protobuf only where nothing else is possible: JSON bytes are ready in the cache.
+pub fn negotiate(header: &str, offer: Offer) -> Result<Output, Status> {
     if header.trim().is_empty() {
         return Ok(Output::JSON);
     }
-    ranges(header).iter().find_map(|range| output_of(range, protobuf)).ok_or_else(not_acceptable)
+    let outputs: Vec<Output> =
+        ranges(header).iter().filter_map(output_of).filter(|output| offer.can(*output)).collect();
+    let text = outputs.iter().find(|output| output.encoding != Encoding::Protobuf);
+    text.or(outputs.first()).copied().ok_or_else(|| not_acceptable(offer.stream))
 }
 
-fn output_of(range: &Range<'_>, protobuf: bool) -> Option<Output> {
-    let encoding = match range.media {
-        "application/json" | "application/*" | "*/*" => Encoding::Json,
-        "application/yaml" | "application/x-yaml" => Encoding::Yaml,
-        api::protobuf::MEDIA_TYPE if protobuf => Encoding::Protobuf,
-        _ => return None,
-    };
-    let form = form_of(range)?;
-    // Tables and metadata-only objects have no protobuf form here.
-    if encoding == Encoding::Protobuf && form != Form::Plain {
-        return None;
+/// How errors and other answers that need no form are written.
+#[must_use]
+pub fn encoding(header: &str) -> Encoding {
+    let ranges = ranges(header);
+    let encodings: Vec<Encoding> = ranges.iter().filter_map(encoding_of).collect();
+    let text = encodings.iter().find(|encoding| **encoding != Encoding::Protobuf);
+    text.or(encodings.first()).copied().unwrap_or(Encoding::Json)
+}
+
+fn encoding_of(range: &Range<'_>) -> Option<Encoding> {
+    match range.media {
+        "application/json" | "application/*" | "*/*" => Some(Encoding::Json),
+        "application/yaml" | "application/x-yaml" => Some(Encoding::Yaml),
+        api::protobuf::MEDIA_TYPE => Some(Encoding::Protobuf),
+        _ => None,
     }
-    Some(Output { encoding, form })
+}
+
+fn output_of(range: &Range<'_>) -> Option<Output> {
+    Some(Output { encoding: encoding_of(range)?, form: form_of(range)? })
 }
 
 fn form_of(range: &Range<'_>) -> Option<Form> {
@@ -106,12 +137,14 @@ fn form_of(range: &Range<'_>) -> Option<Form> {
 
 /// 406 as upstream words it.
 #[must_use]
-pub fn not_acceptable() -> Status {
-    Status::new(
-        Reason::NotAcceptable,
-        "only the following media types are accepted: application/json, application/yaml, \
-         application/vnd.kubernetes.protobuf",
-    )
+pub fn not_acceptable(stream: bool) -> Status {
+    let accepted = if stream {
+        "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+    } else {
+        "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    };
+    let text = format!("only the following media types are accepted: {accepted}");
+    Status::new(Reason::NotAcceptable, text)
 }
 
 #[cfg(test)]
@@ -138,8 +171,36 @@ mod tests {
             ("application/json;as=Foo;g=x;v=v1", None),
             ("text/html", None),
         ] {
-            let got = negotiate(header, false).ok().map(|o| (o.encoding, o.form));
+            let offer = Offer { protobuf: true, stream: false };
+            let got = negotiate(header, offer).ok().map(|o| (o.encoding, o.form));
             assert_eq!(got, expect, "{header}");
         }
+    }
+
+    #[test]
+    fn protobuf_is_for_objects_and_metadata() {
+        let as_form =
+            |form: &str| format!("{};as={form};v=v1;g=meta.k8s.io", api::protobuf::MEDIA_TYPE);
+        let plain = api::protobuf::MEDIA_TYPE.to_owned();
+        let metadata = (Encoding::Protobuf, Form::Metadata("v1"));
+        for (header, protobuf, stream, expect) in [
+            (plain.clone(), true, true, Some((Encoding::Protobuf, Form::Plain))),
+            (plain.clone(), false, false, None),
+            (as_form("PartialObjectMetadataList"), false, true, Some(metadata)),
+            (as_form("Table"), true, false, None),
+            (
+                format!("{},application/json", as_form("Table")),
+                true,
+                false,
+                Some((Encoding::Json, Form::Plain)),
+            ),
+            ("application/yaml".to_owned(), true, true, None),
+        ] {
+            let got = negotiate(&header, Offer { protobuf, stream });
+            assert_eq!(got.ok().map(|o| (o.encoding, o.form)), expect, "{header}");
+        }
+        assert_eq!(encoding(&plain), Encoding::Protobuf);
+        assert_eq!(encoding(&format!("{plain}, */*")), Encoding::Json);
+        assert_eq!(encoding("text/html"), Encoding::Json);
     }
 }

@@ -28,9 +28,11 @@ pub struct Config {
     pub sans: Vec<String>,
     pub store: StoreKind,
     pub service_cidr: Ipv4Net,
-    /// Admission plugins to turn on that are off by default: `DenyServiceExternalIPs`, `ExtendedResourceToleration`,
-    /// `OwnerReferencesPermissionEnforcement`.
+    /// Admission plugins to turn on that are off by default: `DenyServiceExternalIPs`, `EventRateLimit`,
+    /// `ExtendedResourceToleration`, `OwnerReferencesPermissionEnforcement`.
     pub admission_plugins: Vec<String>,
+    /// What `EventRateLimit` allows.
+    pub event_limits: crate::admission::EventLimits,
     /// Who and what the Pod Security Standards do not judge.
     pub pod_security_exemptions: crate::admission::Exemptions,
     /// First and last NodePort.
@@ -56,6 +58,7 @@ impl Config {
             store: StoreKind::Embedded,
             service_cidr: Ipv4Net::new(Ipv4Addr::new(10, 96, 0, 0), 16).expect("16 is a prefix"),
             admission_plugins: Vec::new(),
+            event_limits: crate::admission::EventLimits::default(),
             pod_security_exemptions: crate::admission::Exemptions::default(),
             node_ports: (30000, 32767),
             audit: crate::audit::Config::default(),

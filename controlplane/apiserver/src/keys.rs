@@ -24,9 +24,16 @@ impl Collection {
     /// The store key of one object.
     #[must_use]
     pub fn key(&self, namespace: &str, name: &str) -> String {
-        let group = if self.group.is_empty() { CORE } else { &self.group };
         let namespace = if namespace.is_empty() { NO_NAMESPACE } else { namespace };
-        format!("{ROOT}{group}/{}/{namespace}/{name}", self.resource)
+        format!("{}{namespace}/{name}", self.prefix(""))
+    }
+
+    /// What the store keys of a namespace's objects start with; "" is all.
+    #[must_use]
+    pub fn prefix(&self, namespace: &str) -> String {
+        let group = if self.group.is_empty() { CORE } else { &self.group };
+        let slash = if namespace.is_empty() { "" } else { "/" };
+        format!("{ROOT}{group}/{}/{namespace}{slash}", self.resource)
     }
 }
 

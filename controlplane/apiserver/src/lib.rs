@@ -41,6 +41,6 @@ mod server;
 mod subresources;
 mod verbs;
 
-pub use admission::Exemptions;
+pub use admission::{EventLimits, Exemptions};
 pub use config::{Config, StoreKind};
 pub use server::{Handle, Server};

@@ -19,6 +19,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 pub type Reply = Response<Body>;
 
+const JSON: &str = "application/json";
+
 /// Answers of at least this size are compressed when the client allows it, as upstream.
 const GZIP_BYTES_MIN: usize = 128 << 10;
 
@@ -47,9 +49,13 @@ pub fn json(code: StatusCode, value: &Value) -> Reply {
 
 /// A failed request.
 #[must_use]
-pub fn status(status: &Status) -> Reply {
+pub fn status(status: &Status, encoding: Encoding) -> Reply {
     let code = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut reply = json(code, &status.to_json());
+    let value = status.to_json();
+    let mut reply = match write(&value, encoding) {
+        Some((media, text)) if encoding != Encoding::Json => bytes(code, media, text),
+        _ => json(code, &value),
+    };
     if let Some(seconds) = status.retry_after_seconds {
         reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -141,21 +147,32 @@ pub fn partial(object: &Value, version: &str) -> Value {
 /// Writes a tree in the negotiated encoding.
 #[must_use]
 pub fn encoded(call: &Call, code: StatusCode, value: &Value) -> Reply {
-    let (media, text) = match call.output.encoding {
-        Encoding::Yaml => {
-            ("application/yaml", serde_yaml_ng::to_string(value).unwrap_or_default().into_bytes())
-        }
-        Encoding::Protobuf => match api::protobuf::encode(value) {
-            Some(bytes) => (api::protobuf::MEDIA_TYPE, bytes),
-            None => ("application/json", serde_json::to_vec(value).expect("trees encode")),
-        },
+    let written = match call.output.encoding {
         Encoding::Json if call.query.flag("pretty") => {
-            ("application/json", serde_json::to_vec_pretty(value).expect("trees encode"))
+            Some((JSON, serde_json::to_vec_pretty(value).expect("trees encode")))
         }
-        Encoding::Json => ("application/json", serde_json::to_vec(value).expect("trees encode")),
+        encoding => write(value, encoding),
+    };
+    let Some((media, text)) = written else {
+        let kind = value["kind"].as_str().unwrap_or_default();
+        let why = format!(
+            "object {kind} does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message"
+        );
+        return status(&Status::new(Reason::NotAcceptable, why), Encoding::Json);
     };
     let text = Bytes::from(text);
     compress(call, bytes(code, media, text.clone()), text)
+}
+
+/// Media type and bytes; `None` for what has no protobuf form.
+fn write(value: &Value, encoding: Encoding) -> Option<(&'static str, Vec<u8>)> {
+    Some(match encoding {
+        Encoding::Yaml => {
+            ("application/yaml", serde_yaml_ng::to_string(value).unwrap_or_default().into_bytes())
+        }
+        Encoding::Protobuf => (api::protobuf::MEDIA_TYPE, api::protobuf::encode(value)?),
+        Encoding::Json => (JSON, serde_json::to_vec(value).expect("trees encode")),
+    })
 }
 
 /// Whether an answer of that size is compressed for this client.

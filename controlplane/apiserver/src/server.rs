@@ -55,6 +55,12 @@ impl Handle {
         self.app.shutdown.clone()
     }
 
+    /// Makes the store forget everything but the newest state, as the background task does with what is old.
+    pub async fn compact(&self) -> Result<(), store::Error> {
+        let newest = self.app.store.revision().await?;
+        self.app.store.compact(newest).await
+    }
+
     /// Fails `/readyz` for the configured time, then stops accepting, lets open requests finish, and returns when all are gone.
     pub async fn shutdown(&self) {
         self.app.stopping.cancel();
@@ -146,6 +152,7 @@ async fn assemble(
     let authenticator = Authenticator::new(&pki, lookup.clone())
         .context("failed to set up authentication")?
         .with_oidc(&config.oidc);
+    let admission = crate::admission::State::new(&config.event_limits);
     Ok(App {
         flow,
         audit,
@@ -165,7 +172,7 @@ async fn assemble(
         node_tls: Arc::new(node_tls),
         idle: crate::reach::Idle::default(),
         service_allocation: tokio::sync::Mutex::new(()),
-        admission: crate::admission::State::default(),
+        admission,
         evictions: tokio::sync::Mutex::new(()),
         shutdown: CancellationToken::new(),
         addresses,

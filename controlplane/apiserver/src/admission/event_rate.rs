@@ -1,97 +1,111 @@
-//! EventRateLimit: one namespace's events cannot fill the store. A token bucket per namespace; the oldest bucket goes
-//! when there are too many.
+//! EventRateLimit: events cannot fill the store. Off unless named; its limits come from a configuration
+//! (`eventratelimit.admission.k8s.io/v1alpha1`). Upstream `plugin/pkg/admission/eventratelimit`.
 
-use std::{collections::HashMap, time::Instant};
+mod bucket;
+mod config;
+
+use std::time::Instant;
 
 use api::{Reason, Status};
-use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::request::Request;
+use bucket::Buckets;
+pub use config::EventLimits;
+use config::{Limit, Sort};
 
-/// Events per second that a namespace may write for long.
-const PER_SECOND: f64 = 200.0;
-/// Events that a namespace may write at once.
-const BURST: f64 = 2000.0;
-/// Namespaces that are remembered.
-const BUCKETS_MAX: usize = 4096;
+const PLUGIN: &str = "EventRateLimit";
 
-/// What is left to each namespace.
+/// What is left of each limit.
 #[derive(Debug, Default)]
-pub struct Buckets(Mutex<HashMap<String, Bucket>>);
+pub struct Limits(Vec<(Limit, Buckets)>);
 
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    left: f64,
-    seen: Instant,
-}
-
-impl Bucket {
-    fn take(&mut self, now: Instant) -> bool {
-        let seconds = now.saturating_duration_since(self.seen).as_secs_f64();
-        self.left = (self.left + seconds * PER_SECOND).min(BURST);
-        self.seen = now;
-        let enough = self.left >= 1.0;
-        if enough {
-            self.left -= 1.0;
-        }
-        enough
+impl Limits {
+    #[must_use]
+    pub fn new(config: &EventLimits) -> Self {
+        Self(config.0.iter().map(|limit| (*limit, Buckets::new(limit))).collect())
     }
-}
 
-impl Buckets {
-    fn take(&self, namespace: &str, now: Instant) -> bool {
-        let mut buckets = self.0.lock();
-        if let Some(bucket) = buckets.get_mut(namespace) {
-            return bucket.take(now);
-        }
-        if buckets.len() >= BUCKETS_MAX {
-            let oldest = buckets.iter().min_by_key(|(_, bucket)| bucket.seen);
-            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
-                buckets.remove(&oldest);
+    /// Takes one event from every limit; the limits that have none left, and whose.
+    fn take(&self, key: impl Fn(Sort) -> String, now: Instant) -> Vec<String> {
+        let mut reached = Vec::new();
+        for (limit, buckets) in &self.0 {
+            let key = key(limit.sort);
+            if !buckets.take(&key, now) {
+                reached.push(format!("limit reached on type {} for key {key}", limit.sort.name()));
             }
         }
-        let mut bucket = Bucket { left: BURST, seen: now };
-        let enough = bucket.take(now);
-        buckets.insert(namespace.to_owned(), bucket);
-        enough
+        reached
     }
 }
 
-pub fn validate(request: &Request<'_>, _event: &Value) -> Result<(), Status> {
+pub fn validate(request: &Request<'_>, event: &Value) -> Result<(), Status> {
     let is_event = request.is("", "events") || request.is("events.k8s.io", "events");
     let writes = request.is_create() || request.is_update();
-    if !is_event || !writes || request.dry_run {
+    if !is_event || !writes || request.dry_run || !request.has_plugin(PLUGIN) {
         return Ok(());
     }
-    if request.call.app.admission.events.take(&request.namespace, Instant::now()) {
-        return Ok(());
+    let stored = crate::convert::to_stored(request.kind(), event.clone());
+    let key = |sort| match sort {
+        Sort::Server => String::new(),
+        Sort::Namespace => request.namespace.clone(),
+        Sort::User => request.call.user.name.clone(),
+        Sort::SourceAndObject => source_and_object(&stored),
+    };
+    let reached = request.call.app.admission.events.take(key, Instant::now());
+    match reached.as_slice() {
+        [] => Ok(()),
+        [one] => Err(refusal(one)),
+        several => Err(refusal(&format!("[{}]", several.join(", ")))),
     }
-    let message = format!("limit reached on type Namespace for key {}", request.namespace);
-    Err(Status { retry_after_seconds: Some(1), ..Status::new(Reason::TooManyRequests, message) })
+}
+
+fn refusal(why: &str) -> Status {
+    Status::new(Reason::TooManyRequests, format!("Too many requests: {why}"))
+}
+
+/// Who says it of what, of a core Event.
+fn source_and_object(event: &Value) -> String {
+    let (source, object) = (&event["source"], &event["involvedObject"]);
+    let parts = [
+        &source["component"],
+        &source["host"],
+        &object["kind"],
+        &object["namespace"],
+        &object["name"],
+        &object["uid"],
+        &object["apiVersion"],
+    ];
+    parts.iter().filter_map(|part| part.as_str()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use serde_json::json;
 
     use super::*;
 
     #[test]
-    fn a_burst_ends_and_time_refills() {
-        let (buckets, start) = (Buckets::default(), Instant::now());
-        let taken = (0..5000).filter(|_| buckets.take("a", start)).count();
-        assert_eq!(taken, BURST as usize);
-        assert!(buckets.take("b", start), "another namespace has its own");
-        assert!(buckets.take("a", start + Duration::from_secs(1)));
+    fn every_limit_is_asked() {
+        let limit = |sort, burst| Limit { sort, qps: 1, burst, cache_size: 10 };
+        let config = EventLimits(vec![limit(Sort::Server, 3), limit(Sort::Namespace, 1)]);
+        let (limits, now) = (Limits::new(&config), Instant::now());
+        let key = |namespace: &'static str| {
+            move |sort| match sort {
+                Sort::Namespace => namespace.to_owned(),
+                _ => String::new(),
+            }
+        };
+        assert!(limits.take(key("a"), now).is_empty());
+        assert_eq!(limits.take(key("a"), now), ["limit reached on type Namespace for key a"]);
+        assert!(limits.take(key("b"), now).is_empty());
+        assert_eq!(limits.take(key("c"), now), ["limit reached on type Server for key "]);
     }
 
     #[test]
-    fn buckets_are_bounded() {
-        let (buckets, start) = (Buckets::default(), Instant::now());
-        for n in 0..BUCKETS_MAX + 10 {
-            assert!(buckets.take(&n.to_string(), start));
-        }
-        assert_eq!(buckets.0.lock().len(), BUCKETS_MAX);
+    fn sources_and_objects_are_joined() {
+        let event = json!({"source": {"component": "c", "host": "h"},
+            "involvedObject": {"kind": "Pod", "namespace": "n", "name": "p", "uid": "u", "apiVersion": "v1"}});
+        assert_eq!(source_and_object(&event), "chPodnpuv1");
     }
 }

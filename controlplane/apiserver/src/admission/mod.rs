@@ -34,6 +34,7 @@ mod webhook;
 
 pub use certificates::keep_requester;
 pub use chain::{Charge, charge, mutate, validate};
+pub use event_rate::EventLimits;
 pub use pod_security::Exemptions;
 pub use registration::fill_status;
 pub use request::Request;

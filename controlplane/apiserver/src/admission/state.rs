@@ -2,31 +2,34 @@
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{event_rate::Buckets, matching::expression::Programs, policy::Policies};
+use super::{
+    event_rate::{EventLimits, Limits},
+    matching::expression::Programs,
+    policy::Policies,
+};
 
 /// Writes that may charge quotas take turns in as many groups of namespaces.
 const TURNS: usize = 64;
 
 /// The state of all plugins.
 pub struct State {
-    pub(super) events: Buckets,
+    pub(super) events: Limits,
     pub(super) programs: Programs,
     pub(super) policies: Policies,
     turns: Vec<Mutex<()>>,
 }
 
-impl Default for State {
-    fn default() -> Self {
+impl State {
+    #[must_use]
+    pub fn new(events: &EventLimits) -> Self {
         Self {
-            events: Buckets::default(),
+            events: Limits::new(events),
             programs: Programs::default(),
             policies: Policies::default(),
             turns: (0..TURNS).map(|_| Mutex::new(())).collect(),
         }
     }
-}
 
-impl State {
     /// Waits until no other write charges the quotas of a namespace.
     pub(super) async fn turn(&self, namespace: &str) -> MutexGuard<'_, ()> {
         let sum = namespace

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    accept,
+    accept::{self, Encoding},
     app::App,
     errors,
     respond::{self, Reply},
@@ -48,6 +48,13 @@ pub fn answer(app: &App, path: &str, accept: &str, none_match: &str) -> Result<R
         Some(_) => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
         None => "application/json",
     };
+    // Aggregated documents have only their JSON form.
+    if form.is_none()
+        && accept::encoding(accept) == Encoding::Protobuf
+        && let Some(bytes) = api::protobuf::encode(&value)
+    {
+        return Ok(tagged(bytes.into(), api::protobuf::MEDIA_TYPE, none_match));
+    }
     Ok(with_etag(&value, media, none_match))
 }
 
@@ -81,6 +88,10 @@ fn aggregated_version(accept: &str) -> Option<&'static str> {
 #[must_use]
 pub fn with_etag(value: &Value, media: &'static str, none_match: &str) -> Reply {
     let text = Bytes::from(serde_json::to_vec(value).expect("trees encode"));
+    tagged(text, media, none_match)
+}
+
+fn tagged(text: Bytes, media: &'static str, none_match: &str) -> Reply {
     let hash = hex::encode_upper(Sha256::digest(&text));
     let etag = format!("\"{hash}\"");
     let same = none_match.split(',').any(|tag| tag.trim() == etag);

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 
 use crate::{
-    accept::{self, Output},
+    accept::{self, Offer, Output},
     app::App,
     audit,
     call::{self, Call},
@@ -43,7 +43,7 @@ pub async fn handle(
     let kind = find(&app, &target)?;
     let call = Call {
         collection: Collection::of(&kind.group, &kind.plural),
-        output: negotiate(&kind, &target, &parts.headers)?,
+        output: negotiate(&kind, &target, verb, &parts.headers)?,
         app,
         kind,
         target,
@@ -57,10 +57,10 @@ pub async fn handle(
         body: Some(body),
         upgrade,
     };
-    let warnings = call.warnings.clone();
+    let (warnings, encoding) = (call.warnings.clone(), call.output.encoding);
     let mut reply = match run(call).await {
         // A refusal carries its warnings too.
-        Err(status) if !warnings.lock().is_empty() => respond::status(&status),
+        Err(status) if !warnings.lock().is_empty() => respond::status(&status, encoding),
         answer => answer?,
     };
     for text in warnings.lock().drain(..) {
@@ -111,17 +111,22 @@ fn find(app: &App, target: &Target) -> Result<Arc<Kind>, Status> {
     if known { Ok(kind.clone()) } else { Err(errors::unknown_path()) }
 }
 
-fn negotiate(kind: &Kind, target: &Target, headers: &http::HeaderMap) -> Result<Output, Status> {
+fn negotiate(
+    kind: &Kind,
+    target: &Target,
+    verb: &str,
+    headers: &http::HeaderMap,
+) -> Result<Output, Status> {
     // These pass the agent's or the backend's answer through.
     if ["log", "exec", "attach", "portforward", "proxy"].contains(&target.subresource.as_str()) {
         return Ok(Output::JSON);
     }
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let accept = accept.unwrap_or_default().replace(";stream=watch", "");
-    // Where the client takes both, JSON wins: its bytes are ready in the cache.
-    accept::negotiate(&accept, false).or_else(|refused| {
-        if kind.schema.is_empty() { Err(refused) } else { accept::negotiate(&accept, true) }
-    })
+    // Custom resources have no protobuf form, but their scale has.
+    let protobuf = !kind.schema.is_empty() || target.subresource == "scale";
+    let offer = Offer { protobuf, stream: verb == "watch" };
+    accept::negotiate(&accept, offer)
 }
 
 async fn run(call: Call) -> Result<Reply, Status> {

@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use super::{dispatch, paths};
 use crate::{
+    accept::{self, Encoding},
     aggregation,
     app::App,
     audit::{self, Record, Stage},
@@ -42,6 +43,8 @@ struct Seen {
     started: Instant,
     audit_id: String,
     source: String,
+    /// How errors are written.
+    encoding: Encoding,
 }
 
 pub async fn handle(
@@ -59,7 +62,7 @@ pub async fn handle(
         audit_id = %seen.audit_id,
     );
     let answered = answer(&app, peer.certificate, request, &seen).instrument(span).await;
-    let mut reply = answered.unwrap_or_else(|status| respond::status(&status));
+    let mut reply = answered.unwrap_or_else(|status| respond::status(&status, seen.encoding));
     if let Ok(id) = HeaderValue::from_str(&seen.audit_id) {
         reply.headers_mut().insert("audit-id", id);
     }
@@ -88,7 +91,9 @@ fn look(request: &Request<Incoming>, address: IpAddr) -> Seen {
         || (target.subresource == "log" && query.flag("follow"));
     let long = verb == "watch" || streams;
     let sent = request.headers().get("audit-id").and_then(|value| value.to_str().ok());
+    let accept = request.headers().get(http::header::ACCEPT).and_then(|value| value.to_str().ok());
     Seen {
+        encoding: accept::encoding(accept.unwrap_or_default()),
         audit_id: sent.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned),
         uri: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
         source: address.to_canonical().to_string(),
@@ -194,7 +199,7 @@ async fn admit(
     let name = real.name.clone();
     let user = match impersonated(app, real, request.headers()) {
         Ok(user) => user,
-        Err(status) => return respond::status(&status),
+        Err(status) => return respond::status(&status, seen.encoding),
     };
     if let Some(record) = record
         && user.name != name
@@ -223,7 +228,7 @@ async fn admit(
             let class = ticket.class().clone();
             (reply, class)
         }
-        Err(class) => (respond::status(&errors::too_many()), class),
+        Err(class) => (respond::status(&errors::too_many(), seen.encoding), class),
     };
     for (name, uid) in [
         ("x-kubernetes-pf-flowschema-uid", &class.schema_uid),
@@ -244,7 +249,7 @@ async fn run(app: &Arc<App>, user: User, request: Request<Incoming>, seen: &Seen
     } else {
         dispatch::handle(app.clone(), user, request, seen.target.clone()).await
     };
-    answered.unwrap_or_else(|status| respond::status(&status))
+    answered.unwrap_or_else(|status| respond::status(&status, seen.encoding))
 }
 
 /// Seats that a request costs: lists, and watches that begin with all objects, by how many there are.

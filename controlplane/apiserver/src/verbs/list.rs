@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Filter,
     page::{self, Token},
+    past,
 };
 use crate::{
     accept::{Encoding, Form},
@@ -47,14 +48,10 @@ pub async fn list(call: &Call) -> Result<Reply, Status> {
     let filter = Filter::parse(call)?;
     let limit = usize::try_from(call.query.number("limit")?.unwrap_or(0)).unwrap_or(0);
     let token = Token::parse(call.query.get("continue"))?;
-    let page = match read(call, token.as_ref()).await? {
-        Ok((items, revision)) => {
-            let items = crate::custom::conversion::items(call, items).await?;
-            select(items, revision, &filter, limit, token.as_ref())
-        }
-        Err(expired) => return Ok(gone(call, token.as_ref(), expired)),
-    };
-    Ok(reply(call, &page))
+    let read = read(call, token.as_ref()).await?;
+    let (items, revision) = read.map_err(|expired| gone(call, token.as_ref(), expired))?;
+    let items = crate::custom::conversion::items(call, items).await?;
+    Ok(reply(call, &select(items, revision, &filter, limit, token.as_ref())))
 }
 
 type Snapshot = (Vec<Arc<Item>>, u64);
@@ -71,7 +68,7 @@ async fn read(call: &Call, token: Option<&Token>) -> Result<Result<Snapshot, Exp
             ));
         }
         if let Some(revision) = token.revision {
-            return Ok(at_revision(call, revision));
+            return at_revision(call, revision).await;
         }
         return Ok(Ok(newest(call)));
     }
@@ -92,7 +89,7 @@ async fn read(call: &Call, token: Option<&Token>) -> Result<Result<Snapshot, Exp
                 return Err(errors::too_large(revision, cache.revision()));
             }
             if matching == VersionMatch::Exact {
-                return Ok(at_revision(call, revision));
+                return at_revision(call, revision).await;
             }
         }
     }
@@ -106,9 +103,20 @@ fn newest(call: &Call) -> Snapshot {
     (items, complete.max(changed))
 }
 
-fn at_revision(call: &Call, revision: u64) -> Result<Snapshot, Expired> {
+/// From the cache's history, else from the store, which remembers until it is compacted.
+async fn at_revision(call: &Call, revision: u64) -> Result<Result<Snapshot, Expired>, Status> {
     let cached = call.app.cache.collection(&call.collection);
-    cached.list_at(call.namespace(), revision).map(|items| (items, revision))
+    let items = match cached.list_at(call.namespace(), revision) {
+        Ok(items) => items,
+        Err(_) => match past::list(call, revision).await {
+            Ok(items) => items,
+            Err(store::Error::Compacted { oldest, .. }) => {
+                return Ok(Err(Expired { oldest: oldest.0 }));
+            }
+            Err(error) => return Err(errors::store(&error)),
+        },
+    };
+    Ok(Ok((items, revision)))
 }
 
 fn select(
@@ -141,15 +149,13 @@ const EXPIRED: &str = "The provided continue parameter is too old to display a c
     was returned and now may show up in the list.";
 
 /// 410; after a continue token with one that goes on from the newest state.
-fn gone(call: &Call, token: Option<&Token>, expired: Expired) -> Reply {
+fn gone(call: &Call, token: Option<&Token>, expired: Expired) -> Status {
     let Some(token) = token else {
         let asked = call.query.resource_version().ok().flatten().unwrap_or_default();
-        return respond::status(&errors::expired(asked, expired.oldest));
+        return errors::expired(asked, expired.oldest);
     };
-    let mut status = Status::new(api::Reason::Expired, EXPIRED).to_json();
     let next = Token { revision: None, after: token.after.clone() };
-    status["metadata"]["continue"] = json!(next.encode());
-    respond::json(StatusCode::GONE, &status)
+    Status { continue_token: Some(next.encode()), ..Status::new(api::Reason::Expired, EXPIRED) }
 }
 
 fn reply(call: &Call, page: &Page) -> Reply {

@@ -7,6 +7,7 @@ mod filter;
 pub mod get;
 pub mod list;
 mod page;
+mod past;
 pub mod patch;
 pub mod update;
 pub mod watch;

@@ -182,6 +182,48 @@ async fn one_default_priority_class_and_its_values() {
     cluster.handle.shutdown().await;
 }
 
+fn event(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name}, "reason": "Test",
+        "involvedObject": {"kind": "Namespace", "name": "default", "namespace": "default"}})
+}
+
+#[tokio::test]
+async fn events_are_limited_only_where_it_is_asked_for() {
+    let events = "/api/v1/namespaces/default/events";
+    let limits = json!({"apiVersion": "eventratelimit.admission.k8s.io/v1alpha1", "kind": "Configuration", "limits": [
+        {"type": "Namespace", "qps": 1, "burst": 2}, {"type": "SourceAndObject", "qps": 1, "burst": 100}]});
+    let limits = apiserver::EventLimits::parse(&limits).unwrap();
+    let cluster = Cluster::start_with(|config| config.event_limits = limits.clone()).await;
+    for name in ["a", "b", "c", "d"] {
+        make(&cluster, events, &event(name)).await;
+    }
+    cluster.handle.shutdown().await;
+    let cluster = Cluster::start_with(|config| {
+        config.admission_plugins = vec!["EventRateLimit".to_owned()];
+        config.event_limits = limits;
+    })
+    .await;
+    // At once: a second brings back only one event.
+    let asked: Vec<Value> = (0..40).map(|number| event(&format!("e{number}"))).collect();
+    let answers =
+        futures::future::join_all(asked.iter().map(|one| cluster.post(events, one))).await;
+    let refusals: Vec<(u16, String)> = answers
+        .into_iter()
+        .filter(|(code, _)| *code != 201)
+        .map(|(code, answer)| (code, answer["message"].as_str().unwrap_or_default().to_owned()))
+        .collect();
+    let expect =
+        (429, "Too many requests: limit reached on type Namespace for key default".to_owned());
+    assert!(refusals.contains(&expect), "{refusals:?}");
+    let kube_system = "/api/v1/namespaces/kube-system/events";
+    let mut elsewhere = event("x");
+    elsewhere["involvedObject"]["namespace"] = json!("kube-system");
+    make(&cluster, kube_system, &elsewhere).await;
+    let dry = format!("{events}?dryRun=All");
+    make(&cluster, &dry, &event("dry")).await;
+    cluster.handle.shutdown().await;
+}
+
 #[tokio::test]
 async fn plugins_that_are_off_by_default_can_be_turned_on() {
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"},

@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod access;
+mod chunks;
 #[path = "../common/mod.rs"]
 mod common;
 mod discovery;
 mod pods;
+mod protobuf;
 mod watches;
 mod writes;
 

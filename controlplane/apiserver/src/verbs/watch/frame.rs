@@ -5,7 +5,12 @@ use bytes::{BufMut, BytesMut};
 use serde_json::{Value, json};
 
 use super::copies_bytes;
-use crate::{accept::Form, cache::Item, call::Call, convert, respond};
+use crate::{
+    accept::{Encoding, Form},
+    cache::Item,
+    call::Call,
+    convert, respond,
+};
 
 /// What happened, as a selector's view of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +56,7 @@ pub fn put(out: &mut BytesMut, call: &Call, kind: Type, item: &Item, columns: bo
         Form::Metadata(version) => respond::partial(&object, version),
         Form::Table(version) => respond::table(call, &[&object], version, columns),
     };
-    put_value(out, kind.text(), &shown);
+    put_value(out, call.output.encoding, kind.text(), &shown);
 }
 
 /// Appends a BOOKMARK; `initial_end` marks the end of the initial events.
@@ -76,12 +81,12 @@ pub fn put_bookmark(out: &mut BytesMut, call: &Call, revision: u64, initial_end:
         // Typed clients decode the whole object; upstream's empty objects have an empty spec and status too.
         Form::Plain | Form::Metadata(_) => {}
     }
-    put_value(out, "BOOKMARK", &object);
+    put_value(out, call.output.encoding, "BOOKMARK", &object);
 }
 
 /// Appends an ERROR, after which the watch ends.
-pub fn put_error(out: &mut BytesMut, status: &Status) {
-    put_value(out, "ERROR", &status.to_json());
+pub fn put_error(out: &mut BytesMut, call: &Call, status: &Status) {
+    put_value(out, call.output.encoding, "ERROR", &status.to_json());
 }
 
 fn open(out: &mut BytesMut, kind: &str) {
@@ -90,7 +95,12 @@ fn open(out: &mut BytesMut, kind: &str) {
     out.put_slice(b"\",\"object\":");
 }
 
-fn put_value(out: &mut BytesMut, kind: &str, value: &Value) {
+fn put_value(out: &mut BytesMut, encoding: Encoding, kind: &str, value: &Value) {
+    if encoding == Encoding::Protobuf {
+        let frame = api::protobuf::watch_frame(kind, value);
+        out.put_slice(&frame.expect("only what has a protobuf form is negotiated so"));
+        return;
+    }
     open(out, kind);
     serde_json::to_writer(out.writer(), value).expect("writing to memory cannot fail");
     out.put_slice(b"}\n");

@@ -1,4 +1,4 @@
-//! WATCH: a stream of changes, each one line of JSON.
+//! WATCH: a stream of changes, each one line of JSON or one frame of protobuf.
 
 mod frame;
 mod stream;
@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, StreamBody};
 
 use super::Filter;
 use crate::{
-    accept::{Encoding, Form, Output},
+    accept::{Encoding, Output},
     cache::Interest,
     call::Call,
     errors,
@@ -34,14 +34,15 @@ enum Start {
 }
 
 /// Answers with a stream that ends at its timeout, at shutdown, or when its reader is too slow.
-pub async fn watch(mut call: Call) -> Result<Reply, Status> {
-    if call.output.encoding != Encoding::Json {
-        call.output = Output { encoding: Encoding::Json, ..call.output };
-    }
+pub async fn watch(call: Call) -> Result<Reply, Status> {
     let permit = call.app.watchers.clone().try_acquire_owned().map_err(|_| errors::too_many())?;
     let filter = Filter::parse(&call)?;
     let interest = interest(&call, &filter);
     let start = start(&call).await?;
+    let media = match call.output.encoding {
+        Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Encoding::Json | Encoding::Yaml => "application/json",
+    };
     let cached = call.app.cache.collection(&call.collection);
     let complete = call.app.cache.revision();
     let mut stream = Stream::new(call, filter, permit)?;
@@ -63,7 +64,7 @@ pub async fn watch(mut call: Call) -> Result<Reply, Status> {
     }
     let mut reply = Response::new(StreamBody::new(stream.into_frames()).boxed_unsync());
     *reply.status_mut() = StatusCode::OK;
-    let media = HeaderValue::from_static("application/json");
+    let media = HeaderValue::from_static(media);
     reply.headers_mut().insert(header::CONTENT_TYPE, media);
     reply
         .headers_mut()
@@ -126,7 +127,7 @@ fn timeout(call: &Call) -> Result<Duration, Status> {
     }
 }
 
-/// A Table or metadata-only watch cannot copy bytes.
+/// Only whole objects in JSON are copied.
 fn copies_bytes(call: &Call) -> bool {
-    call.output.form == Form::Plain && !crate::convert::is_needed(&call.kind)
+    call.output == Output::JSON && !crate::convert::is_needed(&call.kind)
 }

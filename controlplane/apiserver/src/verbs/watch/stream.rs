@@ -87,7 +87,7 @@ impl Stream {
 
     /// Ends with an error, which is all that the client gets.
     pub fn fail(&mut self, status: &Status) {
-        frame::put_error(&mut self.ready, status);
+        frame::put_error(&mut self.ready, &self.call, status);
     }
 
     /// Items as the watch's version shows them.
