@@ -10,6 +10,7 @@ pub mod kinds;
 pub mod leader;
 pub mod metrics;
 pub mod retry;
+pub mod selector;
 
 pub use config::{Credentials, Endpoint, connect, load};
 pub use events::{Recorder, Severity};

@@ -4,10 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 
-use crate::{
-    resources::{self, Amounts},
-    selector::Labels,
-};
+use crate::resources::{self, Amounts};
+use client::selector::Labels;
 
 /// The largest score of one plugin for one node.
 pub const SCORE_MAX: i64 = 100;

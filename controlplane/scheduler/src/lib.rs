@@ -7,12 +7,12 @@ pub mod cache;
 pub mod cycle;
 pub mod framework;
 mod metrics;
+pub mod nominations;
 pub mod plugins;
 pub mod preemption;
 pub mod quantity;
 pub mod queue;
 pub mod resources;
-pub mod selector;
 mod task;
 
 pub use task::{Error, run};

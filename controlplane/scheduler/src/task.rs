@@ -24,6 +24,7 @@ use crate::{
     cycle::{NoFit, schedule},
     framework::Plugin,
     metrics,
+    nominations::Nominations,
     plugins::default_plugins,
     preemption::{self, Victims},
     queue::Queue,
@@ -57,6 +58,7 @@ struct Scheduler {
     plugins: Vec<Box<dyn Plugin>>,
     cache: Cache,
     queue: Queue,
+    nominations: Nominations,
     writes: JoinSet<()>,
     results: mpsc::Sender<Done>,
     recorder: Recorder,
@@ -84,6 +86,7 @@ pub fn run(client: Client, shutdown: CancellationToken) -> BoxFuture<'static, Re
         plugins: default_plugins(),
         cache: Cache::default(),
         queue: Queue::default(),
+        nominations: Nominations::default(),
         writes: JoinSet::new(),
         results,
         recorder,
@@ -125,7 +128,8 @@ impl Scheduler {
         while self.writes.len() < BINDINGS_MAX {
             let Some((pod, attempts)) = self.queue.pop() else { break };
             let start = Instant::now();
-            let chosen = schedule(&self.plugins, &pod, self.cache.snapshot());
+            let view = self.nominations.view(self.cache.snapshot(), &pod);
+            let chosen = schedule(&self.plugins, &pod, &view);
             metrics::attempted(chosen.is_ok(), start.elapsed());
             match chosen {
                 Ok(node) => self.bind(&pod, &node, attempts),
@@ -150,8 +154,7 @@ impl Scheduler {
         let there: BTreeSet<String> = pods.iter().filter_map(|pod| pod.uid()).collect();
         for uid in self.cache.pod_uids().into_iter().chain(self.queue.uids()) {
             if !there.contains(&uid) {
-                self.queue.remove(&uid);
-                self.cache.remove_pod(&uid);
+                self.forget(&uid);
             }
         }
         for pod in pods {
@@ -173,13 +176,18 @@ impl Scheduler {
         match change {
             Change::Applied(pod) => self.put_pod(pod),
             Change::Deleted(pod) => {
-                let uid = pod.uid().unwrap_or_default();
-                self.queue.remove(&uid);
-                self.cache.remove_pod(&uid);
+                self.forget(&pod.uid().unwrap_or_default());
                 self.queue.wake();
             }
             Change::Resynced => {}
         }
+    }
+
+    /// A pod is gone.
+    fn forget(&mut self, uid: &str) {
+        self.queue.remove(uid);
+        self.nominations.remove(uid);
+        self.cache.remove_pod(uid);
     }
 
     fn put_pod(&mut self, pod: Arc<Pod>) {
@@ -189,6 +197,7 @@ impl Scheduler {
             spec.and_then(|spec| spec.node_name.as_deref()).is_some_and(|name| !name.is_empty());
         if bound {
             self.queue.remove(&uid);
+            self.nominations.remove(&uid);
             let finished = is_finished(&pod);
             self.cache.put_pod(pod);
             if finished {
@@ -210,8 +219,15 @@ impl Scheduler {
         {
             if !assumed {
                 self.queue.remove(&uid);
+                self.nominations.remove(&uid);
             }
             return;
+        }
+        // Room that was made before this scheduler started is kept too.
+        if let Some(node) =
+            pod.status.as_ref().and_then(|status| status.nominated_node_name.clone())
+        {
+            self.nominations.put(Arc::clone(&pod), node);
         }
         self.queue.add(pod);
     }
@@ -221,6 +237,7 @@ impl Scheduler {
         let mut assumed = (**pod).clone();
         assumed.spec.get_or_insert_default().node_name = Some(node.to_owned());
         self.cache.put_pod(Arc::new(assumed));
+        self.nominations.remove(&pod.uid().unwrap_or_default());
         let (client, results, recorder) =
             (self.client.clone(), self.results.clone(), self.recorder.clone());
         let (pod, node) = (Arc::clone(pod), node.to_owned());
@@ -269,9 +286,21 @@ impl Scheduler {
         }
     }
 
+    /// Who has to make room for a pod; nobody while those that were told to are still leaving.
+    fn victims(&self, pod: &Pod, why: &NoFit) -> Option<Victims> {
+        let all = self.cache.snapshot();
+        if self.nominations.is_waiting(all, pod) {
+            return None;
+        }
+        preemption::find(&self.plugins, pod, &self.nominations.view(all, pod), why)
+    }
+
     fn report_no_fit(&mut self, pod: &Arc<Pod>, attempts: u32, why: &NoFit, now: Instant) {
         debug!(pod = pod.name_any(), uid = pod.uid(), %why, "no node fits");
-        let victims = preemption::find(&self.plugins, pod, self.cache.snapshot(), why);
+        let victims = self.victims(pod, why);
+        if let Some(victims) = &victims {
+            self.nominations.put(Arc::clone(pod), victims.node.clone());
+        }
         self.queue.put_back(Arc::clone(pod), attempts, now);
         let (client, recorder) = (self.client.clone(), self.recorder.clone());
         let (pod, message) = (Arc::clone(pod), why.to_string());
@@ -317,7 +346,7 @@ async fn mark_unschedulable(client: &Client, pod: &Pod, message: &str) -> Result
     }
     let patch = json!({"status": {"conditions": [{
         "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
-        "lastTransitionTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "lastTransitionTime": now(),
     }]}});
     let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
     api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(patch)).await?;
@@ -328,6 +357,10 @@ async fn preempt(client: &Client, recorder: &Recorder, pod: &Pod, victims: &Vict
     for victim in &victims.pods {
         let api: Api<Pod> =
             Api::namespaced(client.clone(), &victim.namespace().unwrap_or_default());
+        // Its workload can tell from this that the pod did not fail by itself.
+        if let Err(error) = mark_disrupted(&api, victim).await {
+            warn!(victim = victim.name_any(), %error, "condition not written");
+        }
         match api.delete(&victim.name_any(), &DeleteParams::default()).await {
             Ok(_) => {
                 let note = format!(
@@ -348,6 +381,21 @@ async fn preempt(client: &Client, recorder: &Recorder, pod: &Pod, victims: &Vict
     if let Err(error) = patched {
         warn!(pod = pod.name_any(), %error, "nomination not written");
     }
+}
+
+async fn mark_disrupted(api: &Api<Pod>, victim: &Pod) -> Result<(), kube::Error> {
+    let patch = json!({"metadata": {"uid": victim.uid()}, "status": {"conditions": [{
+        "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+        "message": format!("{SCHEDULER_NAME}: preempting to accommodate a higher priority pod"),
+        "lastTransitionTime": now(),
+    }]}});
+    let name = victim.name_any();
+    api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch)).await?;
+    Ok(())
+}
+
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 async fn publish(

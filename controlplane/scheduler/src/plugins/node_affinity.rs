@@ -1,11 +1,9 @@
 //! nodeSelector and node affinity.
 
+use client::selector::term_matches;
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::{
-    framework::{Misfit, NodeInfo, Plugin, Snapshot, spec},
-    selector::term_matches,
-};
+use crate::framework::{Misfit, NodeInfo, Plugin, Snapshot, spec};
 
 #[derive(Debug)]
 pub(super) struct NodeAffinity;

@@ -1,11 +1,9 @@
 //! Affinity and anti-affinity between pods.
 
+use client::selector;
 use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, WeightedPodAffinityTerm};
 
-use crate::{
-    framework::{Misfit, NodeInfo, Plugin, Snapshot, labels, namespace, spec},
-    selector,
-};
+use crate::framework::{Misfit, NodeInfo, Plugin, Snapshot, labels, namespace, spec};
 
 #[derive(Debug)]
 pub(super) struct InterPodAffinity;

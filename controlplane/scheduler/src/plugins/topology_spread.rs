@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use client::selector;
 use k8s_openapi::api::core::v1::{Pod, TopologySpreadConstraint};
 
 use super::node_affinity::allowed;
-use crate::{
-    framework::{Misfit, NodeInfo, Plugin, Snapshot, labels, namespace, scale, spec},
-    selector,
-};
+use crate::framework::{Misfit, NodeInfo, Plugin, Snapshot, labels, namespace, scale, spec};
 
 #[derive(Debug)]
 pub(super) struct TopologySpread;
