@@ -19,6 +19,15 @@ impl Error {
         move |source| Self::Api { operation, source: Box::new(source) }
     }
 
+    /// The server's own words, where it said any.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Api { source, .. } => words(source),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether another writer was faster: no news, just another try.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
@@ -29,6 +38,14 @@ impl Error {
     #[must_use]
     pub fn is_namespace_terminating(&self) -> bool {
         matches!(self, Self::Api { source, .. } if client::is_namespace_terminating(source))
+    }
+}
+
+/// What a refusal says to people.
+pub(crate) fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -228,12 +228,12 @@ async fn carry_out(
             .map_err(Error::api("remove a finalizer"))?;
             Ok(())
         }
-        Verdict::ReleaseOwners { remaining } => {
-            let patch = json!({"metadata": {"uid": identity.uid, "ownerReferences": remaining}});
+        Verdict::SetOwners { owners } => {
+            let patch = json!({"metadata": {"uid": identity.uid, "ownerReferences": owners}});
             ignore_not_found(
                 api.patch(&identity.name, &PatchParams::default(), &Patch::Merge(patch)).await,
             )
-            .map_err(Error::api("release a dependent"))?;
+            .map_err(Error::api("change a dependent's owners"))?;
             Ok(())
         }
     }

@@ -3,25 +3,33 @@
 //! All run in one process and share one informer per kind. They talk to the API server only; never to the store.
 
 mod certificates;
+mod cronjob;
+mod daemonset;
 mod deployment;
+mod disruption;
 mod driver;
 mod endpoints;
 mod error;
 mod garbage;
 mod informers;
+mod job;
 mod metrics;
 mod namespace;
 mod node;
 mod ownership;
 mod pods;
+mod podset;
 mod protection;
 mod quota;
 mod replicaset;
+mod revisions;
 mod serviceaccount;
+mod statefulset;
 
 pub use error::Error;
 use futures::{FutureExt as _, future::BoxFuture};
 pub use informers::Informers;
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -48,8 +56,15 @@ pub fn run(
         let shared = driver::Shared { client, informers, recorder, shutdown: shutdown.clone() };
         let mut tasks = JoinSet::new();
         tasks.spawn(deployment::run(shared.clone()));
-        tasks.spawn(replicaset::run(shared.clone()));
+        tasks.spawn(replicaset::run::<ReplicaSet>(shared.clone()));
+        tasks.spawn(replicaset::run::<ReplicationController>(shared.clone()));
+        tasks.spawn(daemonset::run(shared.clone()));
+        tasks.spawn(statefulset::run(shared.clone()));
+        tasks.spawn(cronjob::run(shared.clone()));
+        tasks.spawn(job::run(shared.clone()));
+        tasks.spawn(disruption::run(shared.clone()));
         tasks.spawn(endpoints::run(shared.clone()));
+        tasks.spawn(endpoints::mirror::run(shared.clone()));
         tasks.spawn(node::lifecycle::run(shared.clone()));
         tasks.spawn(node::ipam::run(shared.clone(), config.cluster_cidr));
         tasks.spawn(serviceaccount::run(shared.clone(), config.pki.ca_pem().to_owned()));

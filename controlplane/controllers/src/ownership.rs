@@ -63,14 +63,14 @@ pub(crate) fn selects<K: Resource>(selector: &LabelSelector, object: &K) -> bool
 /// Keys of those owners that would adopt an object that nobody controls.
 pub(crate) fn adopters<O: Owned, K: Owned>(
     owners: &[Arc<O>],
-    selector: impl Fn(&O) -> Option<&LabelSelector>,
+    selector: impl Fn(&O) -> Option<LabelSelector>,
     object: &K,
 ) -> Vec<Key> {
     if controller(object.meta()).is_some() {
         return Vec::new();
     }
     let here = owners.iter().filter(|owner| owner.namespace() == object.namespace());
-    let adopt = here.filter(|owner| selector(owner).is_some_and(|it| selects(it, object)));
+    let adopt = here.filter(|owner| selector(owner).is_some_and(|it| selects(&it, object)));
     adopt.map(|owner| own_key(&**owner)).collect()
 }
 

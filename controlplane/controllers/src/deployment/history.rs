@@ -43,7 +43,7 @@ pub(super) fn plain(template: Option<&PodTemplateSpec>) -> PodTemplateSpec {
 }
 
 /// A short name for a template: equal templates have equal names. 32-bit FNV-1a over its JSON.
-pub(super) fn hash(template: &PodTemplateSpec, collisions: i32) -> String {
+pub(crate) fn hash(template: &PodTemplateSpec, collisions: i32) -> String {
     let json = serde_json::to_vec(&plain(Some(template))).unwrap_or_default();
     let mut hash = 0x811c_9dc5_u32;
     for byte in json.iter().chain(&collisions.to_le_bytes()) {

@@ -4,6 +4,7 @@ mod history;
 mod plan;
 mod status;
 
+pub(crate) use history::hash as template_hash;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use kube::{
@@ -31,11 +32,9 @@ pub(crate) async fn run(shared: Shared) {
         wakes(&informers.replica_sets, {
             let owners = informers.deployments.clone();
             move |set| {
-                adopters(
-                    &owners.all(),
-                    |owner: &Deployment| Some(&owner.spec.as_ref()?.selector),
-                    set,
-                )
+                let selector =
+                    |owner: &Deployment| owner.spec.as_ref().map(|spec| spec.selector.clone());
+                adopters(&owners.all(), selector, set)
             }
         }),
     ];

@@ -1,6 +1,9 @@
 //! EndpointSlices (and Endpoints, for clients that still read them) of Services with a selector.
 
+pub(crate) mod mirror;
 mod plan;
+
+use std::sync::Arc;
 
 use k8s_openapi::api::{
     core::v1::{Endpoints, Service},
@@ -13,7 +16,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    Error,
+    Error, Informers,
     driver::{Again, Key, Shared, drive},
     error::ignore_not_found,
     informers::{own_key, wakes},
@@ -35,11 +38,7 @@ pub(crate) async fn run(shared: Shared) {
             });
             selecting.map(|service| own_key(&*service)).collect()
         }),
-        wakes(&informers.slices, |slice| {
-            let namespace = slice.namespace().unwrap_or_default();
-            let name = slice.labels().get(plan::SERVICE_LABEL).cloned();
-            name.map(|name| Key { namespace, name }).into_iter().collect()
-        }),
+        wakes(&informers.slices, |slice| service_of(slice, MANAGED_BY)),
     ];
     let owned = shared.clone();
     drive("endpointslice", &shared, woken, move |key| reconcile(owned.clone(), key)).await;
@@ -48,7 +47,13 @@ pub(crate) async fn run(shared: Shared) {
 async fn reconcile(shared: Shared, key: Key) -> Result<Again, Error> {
     let informers = &shared.informers;
     let found = informers.services.get(Some(&key.namespace), &key.name);
-    let Some(service) = found.filter(|service| has_selector(service)) else { return Ok(None) };
+    let Some(service) = found else {
+        forget_endpoints(&shared, &key).await?;
+        return Ok(None);
+    };
+    if !has_selector(&service) {
+        return Ok(None);
+    }
     let pods: Vec<_> = informers
         .pods
         .all()
@@ -57,21 +62,39 @@ async fn reconcile(shared: Shared, key: Key) -> Result<Again, Error> {
             pod.namespace().as_deref() == Some(&key.namespace) && plan::selects(&service, pod)
         })
         .collect();
-    let present: Vec<_> = informers
-        .slices
-        .all()
-        .into_iter()
-        .filter(|slice| {
-            let labels = slice.labels();
-            slice.namespace().as_deref() == Some(&key.namespace)
-                && labels.get(plan::SERVICE_LABEL) == Some(&key.name)
-                && labels.get(plan::MANAGED_LABEL).map(String::as_str) == Some(MANAGED_BY)
-        })
-        .collect();
+    let present = slices_of(informers, &key, MANAGED_BY);
     let wanted = plan::slices(&service, &pods, MANAGED_BY);
     write_slices(&shared, &key.namespace, &wanted, &present).await?;
     write_endpoints(&shared, &service, &plan::endpoints(&service, &pods)).await?;
     Ok(None)
+}
+
+/// The Service of a slice that one of the controllers writes.
+fn service_of(slice: &EndpointSlice, manager: &str) -> Vec<Key> {
+    let own = slice.labels().get(plan::MANAGED_LABEL).is_some_and(|it| it == manager);
+    let name = slice.labels().get(plan::SERVICE_LABEL).filter(|_| own).cloned();
+    let namespace = slice.namespace().unwrap_or_default();
+    name.map(|name| Key { namespace, name }).into_iter().collect()
+}
+
+/// The slices of a Service that one of the controllers writes.
+fn slices_of(informers: &Informers, key: &Key, manager: &str) -> Vec<Arc<EndpointSlice>> {
+    let mut slices = informers.slices.all();
+    slices.retain(|slice| {
+        let labels = slice.labels();
+        slice.namespace().as_deref() == Some(&key.namespace)
+            && labels.get(plan::SERVICE_LABEL) == Some(&key.name)
+            && labels.get(plan::MANAGED_LABEL).is_some_and(|it| it == manager)
+    });
+    slices
+}
+
+/// A Service's Endpoints end with it, whoever wrote them; its slices have it as their owner.
+async fn forget_endpoints(shared: &Shared, key: &Key) -> Result<(), Error> {
+    let api: Api<Endpoints> = Api::namespaced(shared.client.clone(), &key.namespace);
+    ignore_not_found(api.delete(&key.name, &DeleteParams::default()).await)
+        .map_err(Error::api("delete endpoints"))?;
+    Ok(())
 }
 
 fn has_selector(service: &Service) -> bool {
@@ -84,12 +107,15 @@ async fn write_slices(
     shared: &Shared,
     namespace: &str,
     wanted: &[EndpointSlice],
-    present: &[std::sync::Arc<EndpointSlice>],
+    present: &[Arc<EndpointSlice>],
 ) -> Result<(), Error> {
     let api: Api<EndpointSlice> = Api::namespaced(shared.client.clone(), namespace);
     for slice in wanted {
         match present.iter().find(|old| old.name_any() == slice.name_any()) {
-            Some(old) if old.endpoints == slice.endpoints && old.ports == slice.ports => {}
+            Some(old)
+                if old.endpoints == slice.endpoints
+                    && old.ports == slice.ports
+                    && old.labels() == slice.labels() => {}
             Some(old) => {
                 let mut slice = slice.clone();
                 slice.metadata.resource_version = old.resource_version();

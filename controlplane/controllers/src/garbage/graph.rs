@@ -32,10 +32,22 @@ pub(super) enum Verdict {
         finalizer: &'static str,
         remaining: Vec<String>,
     },
-    /// An owner in orphaning deletion lets it go.
-    ReleaseOwners {
-        remaining: Vec<OwnerReference>,
+    /// Some owners let it go, or are no longer held up by it.
+    SetOwners {
+        owners: Vec<OwnerReference>,
     },
+}
+
+/// What has become of an owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// There, and not waiting for its dependents.
+    Solid,
+    /// In foreground deletion.
+    Waiting,
+    Absent,
+    /// Never seen.
+    Unknown,
 }
 
 #[derive(Debug)]
@@ -134,42 +146,68 @@ impl Graph {
         if node.owners.is_empty() {
             return Verdict::Keep;
         }
-        if let Some(remaining) = self.released(node) {
-            return Verdict::ReleaseOwners { remaining };
+        if let Some(owners) = self.released(node) {
+            return Verdict::SetOwners { owners };
         }
-        let mut unknown = Vec::new();
-        let mut waiting = false;
+        let mut standing: BTreeMap<Standing, Vec<&OwnerReference>> = BTreeMap::new();
         for owner in &node.owners {
-            match self.nodes.get(&owner.uid) {
-                Some(owner_node) if owner_node.deleting && has(owner_node, FOREGROUND) => {
-                    waiting = true
-                }
-                Some(_) => return Verdict::Keep,
-                None if self.absent.contains(&owner.uid) => {}
-                None => unknown.push(owner_identity(owner, &node.identity.namespace)),
-            }
+            standing.entry(self.standing(owner)).or_default().push(owner);
         }
+        let of = |kind: Standing| standing.get(&kind).into_iter().flatten().copied();
+        if of(Standing::Solid).next().is_some() {
+            if of(Standing::Absent).chain(of(Standing::Waiting)).next().is_none() {
+                return Verdict::Keep;
+            }
+            // What keeps it is not what goes: those wait for it no longer.
+            let owners = of(Standing::Solid).chain(of(Standing::Unknown)).cloned().collect();
+            return Verdict::SetOwners { owners };
+        }
+        let unknown: Vec<Identity> = of(Standing::Unknown)
+            .map(|owner| owner_identity(owner, &node.identity.namespace))
+            .collect();
         if !unknown.is_empty() {
             return Verdict::Check(unknown);
         }
         // Under an owner in foreground deletion, a dependent with dependents of its own goes the same way.
-        let foreground = waiting && self.dependents.contains_key(&identity.uid);
+        let mut dependents = self.dependents_of_node(node).peekable();
+        let foreground = of(Standing::Waiting).next().is_some() && dependents.peek().is_some();
+        if foreground && dependents.any(|it| it.deleting && has(it, FOREGROUND)) {
+            // Perhaps a circle: each would wait for the next for ever, so this one holds up nobody.
+            let blocks = |owner: &OwnerReference| owner.block_owner_deletion == Some(true);
+            if node.owners.iter().any(blocks) {
+                let free = |owner: &OwnerReference| OwnerReference {
+                    block_owner_deletion: Some(false),
+                    ..owner.clone()
+                };
+                return Verdict::SetOwners { owners: node.owners.iter().map(free).collect() };
+            }
+        }
         Verdict::Delete { foreground }
+    }
+
+    fn standing(&self, owner: &OwnerReference) -> Standing {
+        match self.nodes.get(&owner.uid) {
+            Some(node) if node.deleting && has(node, FOREGROUND) => Standing::Waiting,
+            Some(_) => Standing::Solid,
+            None if self.absent.contains(&owner.uid) => Standing::Absent,
+            None => Standing::Unknown,
+        }
+    }
+
+    fn dependents_of_node(&self, node: &Node) -> impl Iterator<Item = &Node> {
+        let uids = self.dependents.get(&node.identity.uid).into_iter().flatten();
+        uids.filter_map(|uid| self.nodes.get(uid))
     }
 
     fn judge_deleting(&self, node: &Node) -> Verdict {
         let without = |finalizer: &str| {
             node.finalizers.iter().filter(|own| *own != finalizer).cloned().collect::<Vec<_>>()
         };
-        let dependents = || {
-            let uids = self.dependents.get(&node.identity.uid).into_iter().flatten();
-            uids.filter_map(|uid| self.nodes.get(uid))
-        };
-        if has(node, ORPHAN) && dependents().next().is_none() {
+        if has(node, ORPHAN) && self.dependents_of_node(node).next().is_none() {
             return Verdict::RemoveFinalizer { finalizer: ORPHAN, remaining: without(ORPHAN) };
         }
         let blocked = || {
-            dependents().any(|dependent| {
+            self.dependents_of_node(node).any(|dependent| {
                 let own = dependent.owners.iter().find(|owner| owner.uid == node.identity.uid);
                 own.is_some_and(|owner| owner.block_owner_deletion == Some(true))
             })
@@ -301,10 +339,43 @@ mod tests {
         graph.put(&resource(), &meta("owner", &[], &[ORPHAN], true));
         assert_eq!(verdict(&graph, "owner"), Verdict::Keep);
         assert!(
-            matches!(verdict(&graph, "child"), Verdict::ReleaseOwners { remaining } if remaining.len() == 1)
+            matches!(verdict(&graph, "child"), Verdict::SetOwners { owners } if owners.len() == 1)
         );
         let affected = graph.put(&resource(), &meta("child", &["other"], &[], false));
         assert!(affected.iter().any(|one| one.name == "owner"), "the owner is judged again");
         assert!(matches!(verdict(&graph, "owner"), Verdict::RemoveFinalizer { .. }));
+    }
+
+    #[test]
+    fn an_owner_that_stays_keeps_its_dependent_and_lets_the_other_go() {
+        let mut graph = Graph::default();
+        graph.put(&resource(), &meta("stays", &[], &[], false));
+        graph.put(&resource(), &meta("child", &["stays", "goes"], &[], false));
+        graph.put(&resource(), &meta("goes", &[], &[FOREGROUND], true));
+        assert_eq!(verdict(&graph, "goes"), Verdict::Keep);
+        assert!(
+            matches!(verdict(&graph, "child"), Verdict::SetOwners { owners } if owners.len() == 1 && owners[0].uid == "stays")
+        );
+        graph.put(&resource(), &meta("child", &["stays"], &[], false));
+        assert!(matches!(verdict(&graph, "goes"), Verdict::RemoveFinalizer { .. }));
+        assert_eq!(verdict(&graph, "child"), Verdict::Keep);
+    }
+
+    #[test]
+    fn a_circle_is_opened_where_it_closes() {
+        let mut graph = Graph::default();
+        for (uid, owner, deleting) in [("a", "c", true), ("b", "a", true), ("c", "b", false)] {
+            let finalizers: &[&str] = if deleting { &[FOREGROUND] } else { &[] };
+            graph.put(&resource(), &meta(uid, &[owner], finalizers, deleting));
+        }
+        let Verdict::SetOwners { owners } = verdict(&graph, "c") else {
+            panic!("{:?}", verdict(&graph, "c"));
+        };
+        assert_eq!(owners[0].block_owner_deletion, Some(false));
+        let mut freed = meta("c", &["b"], &[], false);
+        freed.owner_references = Some(owners);
+        graph.put(&resource(), &freed);
+        assert_eq!(verdict(&graph, "c"), Verdict::Delete { foreground: true });
+        assert!(matches!(verdict(&graph, "b"), Verdict::RemoveFinalizer { .. }));
     }
 }

@@ -122,6 +122,7 @@ async fn evict(
                     pod.name_any()
                 );
                 shared.normal(&*pod, "TaintManagerEviction", &note);
+                mark_disrupted(shared, &pod, now).await?;
                 delete(shared, &pod, &DeleteParams::default()).await?;
             }
         }
@@ -130,14 +131,35 @@ async fn evict(
 }
 
 async fn mark_pod_not_ready(shared: &Shared, pod: &Pod, now: Timestamp) -> Result<(), Error> {
-    let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let patch = json!({"status": {"conditions": [
-        {"type": "Ready", "status": "False", "reason": "NodeLost", "lastTransitionTime": now}]}});
+    set_condition(
+        shared,
+        pod,
+        json!({"type": "Ready", "status": "False", "reason": "NodeLost"}),
+        now,
+    )
+    .await
+}
+
+/// Tells the pod's workload that it did not fail by itself.
+async fn mark_disrupted(shared: &Shared, pod: &Pod, now: Timestamp) -> Result<(), Error> {
+    let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
+        "message": "Taint manager: deleting due to NoExecute taint"});
+    set_condition(shared, pod, condition, now).await
+}
+
+async fn set_condition(
+    shared: &Shared,
+    pod: &Pod,
+    mut condition: serde_json::Value,
+    now: Timestamp,
+) -> Result<(), Error> {
+    condition["lastTransitionTime"] = json!(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": [condition]}});
     let pods: Api<Pod> =
         Api::namespaced(shared.client.clone(), &pod.namespace().unwrap_or_default());
     let patched =
         pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(patch)).await;
-    ignore_not_found(patched).map_err(Error::api("mark a pod as not ready"))?;
+    ignore_not_found(patched).map_err(Error::api("write a pod's condition"))?;
     Ok(())
 }
 

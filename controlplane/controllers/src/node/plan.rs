@@ -128,13 +128,21 @@ pub(super) fn taints(node: &Node, health: Health, now: Timestamp) -> Option<Vec<
         matches!(taint.key.as_str(), NOT_READY | UNREACHABLE)
             || taint.key == UNSCHEDULABLE && taint.effect == "NoSchedule"
     };
-    let mut taints: Vec<Taint> = present.iter().filter(|taint| !own(taint)).cloned().collect();
+    let stamp = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
+    let foreign = present.iter().filter(|taint| !own(taint)).cloned().map(|mut taint| {
+        // The seconds of a toleration count from here.
+        if taint.effect == "NoExecute" && taint.time_added.is_none() {
+            taint.time_added = Some(stamp.clone());
+        }
+        taint
+    });
+    let mut taints: Vec<Taint> = foreign.collect();
     for (key, effect) in wanted {
         let old = present.iter().find(|taint| taint.key == key && taint.effect == effect);
         let fresh = || Taint {
             key: key.into(),
             effect: effect.into(),
-            time_added: Some(Time(Timestamp::from_second(now.as_second()).unwrap_or(now))),
+            time_added: Some(stamp.clone()),
             value: None,
         };
         taints.push(old.cloned().unwrap_or_else(fresh));
@@ -263,6 +271,11 @@ mod tests {
         node.spec.get_or_insert_default().taints = Some(lost);
         assert_eq!(taints(&node, Health::Lost, now), None, "nothing more to do");
         assert_eq!(taints(&node, Health::Ready, now).expect("a change").len(), 1);
+        // Without a time nobody could tell when a toleration of it ends.
+        node.spec.get_or_insert_default().taints =
+            serde_json::from_value(json!([{"key": "own", "effect": "NoExecute"}])).expect("taints");
+        let stamped = taints(&node, Health::Ready, now).expect("a change");
+        assert_eq!(stamped[0].time_added, Some(Time(now)));
     }
 
     #[test]

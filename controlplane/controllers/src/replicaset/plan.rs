@@ -3,19 +3,26 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::{ReplicaSet, ReplicaSetStatus},
-    core::v1::Pod,
+use k8s_openapi::{
+    api::{
+        apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus},
+        core::v1::Pod,
+    },
+    apimachinery::pkg::apis::meta::v1::{OwnerReference, Time},
 };
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
+use serde_json::{Value, json};
 
 use crate::{
     driver::Again,
     pods::{availability, is_active, is_ready, phase},
+    podset::{Failure, from_template},
 };
 
 /// Pods created or deleted in one go.
 const BURST_MAX: usize = 500;
+/// The condition of a set that cannot have its pods.
+const REPLICA_FAILURE: &str = "ReplicaFailure";
 
 /// What to do.
 #[derive(Debug, PartialEq)]
@@ -23,8 +30,8 @@ pub(super) struct Plan {
     pub create: usize,
     /// Names.
     pub delete: Vec<String>,
-    /// Absent where nothing changed.
-    pub status: Option<ReplicaSetStatus>,
+    /// As the pods are now.
+    pub status: ReplicaSetStatus,
     pub again: Again,
 }
 
@@ -42,7 +49,6 @@ pub(super) fn plan(set: &ReplicaSet, pods: &[Arc<Pod>], now: Timestamp) -> Plan 
         (0, active.iter().take(surplus).map(|pod| pod.name_any()).collect())
     };
     let (status, again) = status(set, &active, now);
-    let status = (set.status.as_ref() != Some(&status)).then_some(status);
     Plan { create, delete, status, again }
 }
 
@@ -102,22 +108,44 @@ fn number(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// A new pod of the set.
-pub(super) fn pod_of(set: &ReplicaSet) -> Pod {
+/// Says in the status that pods could not be created or deleted, or no longer says so.
+pub(super) fn with_failure(
+    mut status: ReplicaSetStatus,
+    failure: Option<&Failure>,
+    now: Timestamp,
+) -> ReplicaSetStatus {
+    let mut conditions = status.conditions.take().unwrap_or_default();
+    let known = conditions.iter().any(|condition| condition.type_ == REPLICA_FAILURE);
+    match failure {
+        Some(failure) if !known => conditions.push(ReplicaSetCondition {
+            type_: REPLICA_FAILURE.into(),
+            status: "True".into(),
+            reason: Some(failure.reason.into()),
+            message: Some(failure.error.words()),
+            last_transition_time: Some(Time(
+                Timestamp::from_second(now.as_second()).unwrap_or(now),
+            )),
+        }),
+        Some(_) => {}
+        None => conditions.retain(|condition| condition.type_ != REPLICA_FAILURE),
+    }
+    status.conditions = (!conditions.is_empty()).then_some(conditions);
+    status
+}
+
+/// A merge patch of the status; conditions that are gone are taken out.
+pub(super) fn patch(status: &ReplicaSetStatus) -> Value {
+    let mut patch = json!({"status": status});
+    if status.conditions.is_none() {
+        patch["status"]["conditions"] = Value::Null;
+    }
+    patch
+}
+
+/// A new pod of the set, whose kind may be the older one: the reference to it comes from there.
+pub(super) fn pod_of(set: &ReplicaSet, owner: Option<OwnerReference>) -> Pod {
     let template = set.spec.clone().unwrap_or_default().template.unwrap_or_default();
-    let mut pod = Pod { spec: template.spec, ..Pod::default() };
-    let meta = template.metadata.unwrap_or_default();
-    pod.metadata.generate_name = Some(format!("{}-", set.name_any()));
-    pod.metadata.namespace = set.namespace();
-    pod.metadata.labels = meta.labels;
-    pod.metadata.annotations = meta.annotations;
-    pod.metadata.finalizers = meta.finalizers;
-    let owner = set.controller_owner_ref(&()).map(|mut owner| {
-        owner.block_owner_deletion = Some(true);
-        owner
-    });
-    pod.metadata.owner_references = owner.map(|owner| vec![owner]);
-    pod
+    from_template(&template, set.namespace(), format!("{}-", set.name_any()), owner)
 }
 
 #[cfg(test)]
@@ -150,7 +178,7 @@ mod tests {
             [pod("a", "Running", true), pod("b", "Pending", false), pod("c", "Failed", false)];
         assert_eq!(plan(&set(4), &pods, now).create, 2, "a failed pod does not count");
         assert_eq!(plan(&set(1), &pods, now).delete, ["b"], "the pending one goes first");
-        let status = plan(&set(2), &pods, now).status.expect("it changed");
+        let status = plan(&set(2), &pods, now).status;
         assert_eq!(
             (status.replicas, status.ready_replicas, status.available_replicas),
             (2, Some(1), Some(1))
@@ -159,8 +187,23 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_is_said_once_and_taken_back() {
+        let now = Timestamp::UNIX_EPOCH;
+        let failure = Failure { reason: "FailedCreate", error: crate::Error::NotSeen };
+        let status = with_failure(ReplicaSetStatus::default(), Some(&failure), now);
+        let said = status.conditions.clone().expect("a condition");
+        assert_eq!((said.len(), said[0].reason.as_deref()), (1, Some("FailedCreate")));
+        let later = Timestamp::from_second(9).expect("a time");
+        assert_eq!(with_failure(status.clone(), Some(&failure), later), status);
+        let well = with_failure(status, None, later);
+        assert_eq!(well.conditions, None);
+        assert_eq!(patch(&well)["status"].get("conditions"), Some(&Value::Null));
+    }
+
+    #[test]
     fn pods_carry_the_template_and_their_owner() {
-        let pod = pod_of(&set(1));
+        let set = set(1);
+        let pod = pod_of(&set, kube::Resource::controller_owner_ref(&set, &()));
         assert_eq!(pod.metadata.generate_name.as_deref(), Some("web-"));
         assert_eq!(pod.labels().get("a").map(String::as_str), Some("b"));
         assert_eq!(pod.owner_references()[0].controller, Some(true));
