@@ -37,6 +37,8 @@ pub struct Config {
     pub pod_security_exemptions: crate::admission::Exemptions,
     /// First and last NodePort.
     pub node_ports: (u16, u16),
+    /// How often history older than this is forgotten (upstream's `--etcd-compaction-interval`).
+    pub compaction_interval: std::time::Duration,
     pub audit: crate::audit::Config,
     pub oidc: Vec<access::authn::OidcConfig>,
     /// How long the server goes on serving after it was told to stop, with `/readyz` failing.
@@ -61,6 +63,7 @@ impl Config {
             event_limits: crate::admission::EventLimits::default(),
             pod_security_exemptions: crate::admission::Exemptions::default(),
             node_ports: (30000, 32767),
+            compaction_interval: std::time::Duration::from_secs(300),
             audit: crate::audit::Config::default(),
             oidc: Vec::new(),
             shutdown_delay: std::time::Duration::ZERO,

@@ -1,17 +1,15 @@
 //! The store forgets history that no client may still ask for, as upstream's `--etcd-compaction-interval`.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use store::Revision;
 
 use crate::app::App;
 
-const EVERY: Duration = Duration::from_secs(300);
-
 /// Compacts to where the store was one interval ago, until shutdown.
 pub async fn compact_history(app: Arc<App>) {
-    // interval: history grows with time; five minutes of it are kept for late readers.
-    let mut looks = tokio::time::interval(EVERY);
+    // interval: history grows with time; some of it (five minutes by default) is kept for late readers.
+    let mut looks = tokio::time::interval(app.config.compaction_interval);
     let mut before = app.cache.revision();
     loop {
         tokio::select! {
@@ -19,10 +17,11 @@ pub async fn compact_history(app: Arc<App>) {
             () = app.shutdown.cancelled() => return,
             _ = looks.tick() => {}
         }
-        if before > 0
-            && let Err(error) = app.store.compact(Revision(before)).await
-        {
-            tracing::debug!(%error, "the store was not compacted");
+        if before > 0 {
+            match app.store.compact(Revision(before)).await {
+                Ok(()) => app.cache.forget_lists_before(before),
+                Err(error) => tracing::debug!(%error, "the store was not compacted"),
+            }
         }
         before = app.cache.revision();
     }

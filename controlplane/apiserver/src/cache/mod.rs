@@ -5,7 +5,14 @@ mod collection;
 mod follow;
 mod item;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::RwLock;
 use serde_json::Value;
@@ -29,6 +36,8 @@ pub struct Cache {
     applied: watch::Sender<u64>,
     /// What a collection that is first asked for starts its history at.
     start: RwLock<u64>,
+    /// Lists of before this revision are no longer served, though the history may still have them.
+    lists_from: AtomicU64,
 }
 
 impl Default for Cache {
@@ -37,6 +46,7 @@ impl Default for Cache {
             collections: RwLock::default(),
             applied: watch::Sender::new(0),
             start: RwLock::new(0),
+            lists_from: AtomicU64::new(0),
         }
     }
 }
@@ -54,6 +64,26 @@ impl Cache {
             .entry(collection.clone())
             .or_insert_with(|| Arc::new(Cached::new(start)))
             .clone()
+    }
+
+    /// A collection's objects as they were at a revision.
+    pub fn list_at(
+        &self,
+        collection: &Collection,
+        namespace: &str,
+        revision: u64,
+    ) -> Result<Vec<Arc<Item>>, Expired> {
+        let oldest = self.lists_from.load(Ordering::Relaxed);
+        if revision < oldest {
+            return Err(Expired { oldest });
+        }
+        self.collection(collection).list_at(namespace, revision)
+    }
+
+    /// Ends the lists of older revisions: a token for their next page is good only as long as the store's compaction says, not as
+    /// long as a quiet collection has history.
+    pub fn forget_lists_before(&self, revision: u64) {
+        self.lists_from.fetch_max(revision, Ordering::Relaxed);
     }
 
     #[must_use]

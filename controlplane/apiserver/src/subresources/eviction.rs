@@ -36,8 +36,26 @@ pub async fn evict(mut call: Call) -> Result<Reply, Status> {
         spend_budget(&call, pod.value(), &options).await?;
     }
     let (namespace, name) = (call.target.namespace.clone(), call.target.name.clone());
+    let place = Place::new(&call.kind, &namespace, &name);
+    commit::update(&call.app, &call.kind, &place, options.dry_run, |current| {
+        Ok(Next::Put(disrupted(current.value(), &clock::now())))
+    })
+    .await?;
     delete::delete_object(&call, &namespace, &name, &options).await?;
     Ok(super::done(&call))
+}
+
+/// The pod with the condition that tells its workload that it did not fail by itself.
+fn disrupted(pod: &Value, now: &str) -> Value {
+    let mut pod = pod.clone();
+    let mut conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.retain(|condition| condition["type"] != "DisruptionTarget");
+    conditions.push(
+        json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting", "lastTransitionTime": now}),
+    );
+    pod["status"]["conditions"] = json!(conditions);
+    pod
 }
 
 /// Pods whose end disrupts nothing.
@@ -134,6 +152,14 @@ fn spend(budget: &Value, pod: &str, now: &str) -> Result<Value, Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_evicted_pod_says_so_once() {
+        let pod = json!({"metadata": {"name": "p"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+        let once = disrupted(&pod, "now");
+        assert_eq!(once["status"]["conditions"][1]["reason"], "EvictionByEvictionAPI");
+        assert_eq!(disrupted(&once, "now"), once);
+    }
 
     #[test]
     fn a_budget_is_spent_until_it_is_empty() {

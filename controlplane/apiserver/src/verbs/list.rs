@@ -105,8 +105,7 @@ fn newest(call: &Call) -> Snapshot {
 
 /// From the cache's history, else from the store, which remembers until it is compacted.
 async fn at_revision(call: &Call, revision: u64) -> Result<Result<Snapshot, Expired>, Status> {
-    let cached = call.app.cache.collection(&call.collection);
-    let items = match cached.list_at(call.namespace(), revision) {
+    let items = match call.app.cache.list_at(&call.collection, call.namespace(), revision) {
         Ok(items) => items,
         Err(_) => match past::list(call, revision).await {
             Ok(items) => items,

@@ -26,6 +26,12 @@ pub(super) fn validate(kind: &str, new: &Value, old: Option<&Value>, problems: &
             problems.check_not_negative("spec.replicas", &new["spec"]["replicas"]);
             pod::validate_template(&new["spec"]["template"], "spec.template", problems);
         }
+        "ControllerRevision" => {
+            problems.check_not_negative("revision", &new["revision"]);
+            if let Some(old) = old {
+                problems.check_immutable("data", &new["data"], &old["data"]);
+            }
+        }
         "PodTemplate" => pod::validate_template(&new["template"], "template", problems),
         "Job" => validate_job(new, old, problems),
         "CronJob" => validate_cron_job(new, problems),
