@@ -136,13 +136,6 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// Writes a status as its controller would, by the other kubectl.
-    pub fn write_status(&self, resource: &str, name: &str, status: &Value) -> Result<()> {
-        let patch = serde_json::json!({"status": status}).to_string();
-        let words = ["patch", resource, name, "--subresource=status", "--type=merge", "-p", &patch];
-        self.other.run(&words).map(drop)
-    }
-
     /// It is not there any more.
     pub fn gone(&self, resource: &str, name: &str) -> Result<()> {
         until(&format!("{resource}/{name} is gone"), SOON, || match self.get(resource, name) {

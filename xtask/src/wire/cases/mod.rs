@@ -3,6 +3,7 @@
 mod access;
 mod bodies;
 mod creating;
+mod custom;
 mod nodes;
 mod reading;
 mod streams;
@@ -56,7 +57,8 @@ pub fn all() -> Vec<Case> {
             writing::server_side,
         ),
         case("apply-prune", "apply --prune", writing::prune),
-        case("apply-custom", "apply of custom resources by merge patch", writing::custom),
+        case("apply-custom", "apply of custom resources by merge patch", custom::apply),
+        case("custom-schemas", "custom resources with and without schemas", custom::schemas),
         case("dry-run", "--dry-run=server changes nothing", writing::dry_run),
         case("diff", "diff: exit codes and text", writing::diff),
         case("edit-replace", "edit, replace, replace --force", writing::edit),
@@ -65,6 +67,7 @@ pub fn all() -> Vec<Case> {
         case("delete", "delete: propagation, --all, selectors, --wait", writing::delete),
         case("kustomize", "apply -k", writing::kustomize),
         case("run-expose", "run and expose", workloads::run),
+        case("rc", "replication controllers: create, scale, expose, stop", workloads::controllers),
         case("scale", "scale and autoscale", workloads::scale),
         case("set", "set image, env, resources, selector, serviceaccount, subject", workloads::set),
         case("rollout", "rollout status, history, undo, restart, pause", workloads::rollout),

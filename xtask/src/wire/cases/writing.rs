@@ -5,7 +5,7 @@ use std::{os::unix::fs::PermissionsExt, time::Duration};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::bodies::{config, definition, deployment, pod};
+use super::bodies::{config, deployment, pod};
 use crate::{
     e2e::waiting::until,
     wire::scene::{SOON, Scene, has},
@@ -104,39 +104,6 @@ pub fn prune(s: &Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-pub fn custom(s: &Scene<'_>) -> Result<()> {
-    let group = format!("{}.example.org", s.namespace);
-    s.with("apply -f -", &definition(&group).to_string())?;
-    s.run(&format!("wait --for=condition=Established crd/things.{group} --timeout=30s"))?;
-    let thing = |size: u32| json!({"apiVersion": format!("{group}/v1"), "kind": "Thing", "metadata": {"name": "t"}, "spec": {"size": size, "tags": ["a"]}});
-    until("things can be applied", SOON, || s.with("apply -f -", &thing(1).to_string()))?;
-    has(&s.with("apply -f -", &thing(2).to_string())?, &["configured"])?;
-    let plural = format!("{group}/v1/things");
-    s.is(&plural, "t", "/spec/size", &json!(2))?;
-    s.with("apply --server-side --force-conflicts -f -", &thing(3).to_string())?;
-    s.is(&plural, "t", "/metadata/generation", &json!(3))?;
-    let table = s.run(&format!("get things.{group}"))?;
-    has(&table, &["NAME", "SIZE", "3"])?;
-    s.run(&format!(
-        "patch things.{group} t --subresource=status --type=merge -p {{\"status\":{{\"ok\":true}}}}"
-    ))?;
-    s.is(&plural, "t", "/status/ok", &json!(true))?;
-    s.is(&plural, "t", "/metadata/generation", &json!(3))?;
-    let mut bad = thing(1);
-    bad["spec"]["size"] = json!("big");
-    let refused = s.refused("apply -f -", &bad.to_string())?;
-    has(&refused, &["spec.size"])?;
-    until("explain knows it", SOON, || {
-        has(
-            &s.run(&format!("explain things.{group}.spec"))?,
-            &["What the thing should be", "How big it is"],
-        )
-    })?;
-    s.run(&format!("delete crd things.{group}"))?;
-    s.saw("merge-patched, listed, explained, refused");
-    Ok(())
-}
-
 pub fn dry_run(s: &Scene<'_>) -> Result<()> {
     s.with("create -f -", &config("c", "k", "1").to_string())?;
     let before = s.get("configmaps", "c")?;
@@ -213,7 +180,13 @@ pub fn edit(s: &Scene<'_>) -> Result<()> {
     has(&none, &["(NotFound)"])?;
     s.with("replace --force -f -", &config("c", "k", "forced").to_string())?;
     ensure!(s.get("configmaps", "c")?["metadata"]["uid"] != uid, "--force made no new object");
-    s.saw("edited, replaced, conflict, forced");
+    s.with("create -f -", &pod("swapped").to_string())?;
+    s.becomes("pods", "swapped", "/status/phase", &json!("Running"))?;
+    let mut swapped = s.get("pods", "swapped")?;
+    swapped["spec"]["containers"][0]["image"] = json!("other");
+    s.with("replace -f -", &swapped.to_string())?;
+    s.is("pods", "swapped", "/spec/containers/0/image", &json!("other"))?;
+    s.saw("edited, replaced, conflict, forced, a pod's image");
     Ok(())
 }
 
