@@ -7,6 +7,8 @@ mod built_in;
 mod common;
 #[path = "admission/hook.rs"]
 mod hook;
+#[path = "common/parts.rs"]
+mod parts;
 #[path = "admission/policies.rs"]
 mod policies;
 #[path = "admission/quota.rs"]

@@ -1,25 +1,10 @@
 //! ResourceQuota: admission counts what comes, the controller what goes.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
-    Cluster, Value, common::Events, delete, json, make, map, merge, namespace, pod, refused,
+    Cluster, Value, delete, json, make, map, merge, namespace, parts::controllers, pod, refused,
 };
-use tokio_util::sync::CancellationToken;
-
-/// How long the controller may take to count again on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(60);
-
-/// Runs the controllers beside the server until the token is cancelled.
-async fn controllers(cluster: &Cluster) -> CancellationToken {
-    let token = CancellationToken::new();
-    let config = controllers::Config {
-        pki: Arc::new(cluster.handle.pki.clone()),
-        cluster_cidr: "10.244.0.0/16".parse().unwrap(),
-    };
-    tokio::spawn(controllers::run(cluster.client().await, config, token.clone()));
-    token
-}
 
 fn quota(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}, "spec": spec})
@@ -37,20 +22,8 @@ async fn wait_used(cluster: &Cluster, path: &str, expect: Value) {
 /// Watches a quota until it is as it should be.
 async fn wait(cluster: &Cluster, path: &str, is_done: impl Fn(&Value) -> bool) {
     let (collection, name) = path.rsplit_once('/').unwrap();
-    let query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
-    let path = format!("{collection}?{query}&fieldSelector=metadata.name%3D{name}");
-    let mut events = Events::new(cluster.send("GET", &path, &[], "").await);
-    let mut last = Value::Null;
-    let seen = async {
-        while !is_done(&last) {
-            let event = events.next().await.expect("the watch goes on");
-            if event["type"] != "BOOKMARK" {
-                last = event["object"].clone();
-            }
-        }
-    };
-    let in_time = tokio::time::timeout(DEADLINE, seen).await.is_ok();
-    assert!(in_time, "{last}");
+    let named = format!("{collection}?fieldSelector=metadata.name%3D{name}");
+    cluster.follow(&named, |all| all.get(name).is_some_and(&is_done)).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@
 
 pub mod agent;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use apiserver::{Config, Handle, Server};
 use bytes::Bytes;
@@ -20,6 +20,12 @@ use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+
+/// How long anything may take: machines that run tests are busy.
+const DEADLINE: Duration = Duration::from_secs(180);
+
+/// Objects of a collection by name.
+pub type Objects = BTreeMap<String, Value>;
 
 /// A running server and its folder.
 pub struct Cluster {
@@ -142,9 +148,9 @@ impl Cluster {
         (parts.status.as_u16(), value)
     }
 
-    /// Asks again until the answer is as wanted; panics after twenty seconds.
+    /// Asks again until the answer is as wanted; panics after three minutes.
     pub async fn until(&self, path: &str, wanted: impl Fn(u16, &Value) -> bool) -> Value {
-        let end = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        let end = tokio::time::Instant::now() + DEADLINE;
         loop {
             let (code, value) = self.get(path).await;
             if wanted(code, &value) {
@@ -153,6 +159,29 @@ impl Cluster {
             assert!(tokio::time::Instant::now() < end, "{path}: {code} {value}");
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Watches a collection (`path` may have selectors) until its objects are as wanted.
+    pub async fn follow(&self, path: &str, wanted: impl Fn(&Objects) -> bool) -> Objects {
+        let query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+        let join = if path.contains('?') { '&' } else { '?' };
+        let watch = format!("{path}{join}{query}");
+        let mut events = Events::new(self.send("GET", &watch, &[], "").await);
+        let (mut objects, mut listed) = (Objects::new(), false);
+        let seen = async {
+            while !(listed && wanted(&objects)) {
+                let event = events.next().await.expect("the watch goes on");
+                let name = event["object"]["metadata"]["name"].as_str().unwrap_or_default();
+                match event["type"].as_str().unwrap() {
+                    "BOOKMARK" => listed = true,
+                    "DELETED" => drop(objects.remove(name)),
+                    _ => drop(objects.insert(name.to_owned(), event["object"].clone())),
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(DEADLINE, seen).await.is_ok();
+        assert!(in_time, "{path}: {objects:#?}");
+        objects
     }
 
     pub async fn get(&self, path: &str) -> (u16, Value) {
@@ -178,17 +207,19 @@ impl Events {
         Self { body: response.into_body(), rest: Vec::new() }
     }
 
-    /// The next event; `None` at the end of the watch. Panics after a minute without any: machines that run tests are
-    /// busy.
+    /// The next event; `None` at the end of the watch. Panics after three minutes without any.
     pub async fn next(&mut self) -> Option<Value> {
+        tokio::time::timeout(DEADLINE, self.next_ever()).await.unwrap()
+    }
+
+    /// The next event, whenever it comes.
+    pub async fn next_ever(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
                 return Some(serde_json::from_slice(&line).unwrap());
             }
-            let deadline = std::time::Duration::from_secs(60);
-            let frame = tokio::time::timeout(deadline, self.body.frame()).await.unwrap();
-            match frame {
+            match self.body.frame().await {
                 Some(frame) => self.rest.extend_from_slice(frame.unwrap().data_ref().unwrap()),
                 None => return None,
             }

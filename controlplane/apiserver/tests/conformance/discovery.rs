@@ -117,3 +117,23 @@ async fn forms_of_answers_are_negotiated() {
     assert!(none["rows"][0].get("object").is_none_or(Value::is_null), "{none}");
     cluster.handle.shutdown().await;
 }
+
+#[tokio::test]
+async fn what_has_no_metadata_has_no_table() {
+    let cluster = Cluster::start().await;
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {"namespace": "default", "verb": "list", "resource": "pods"}}});
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    for form in ["Table", "PartialObjectMetadata"] {
+        let accept = format!("application/json;as={form};v=v1;g=meta.k8s.io");
+        let headers = [("accept", accept.as_str())];
+        let (code, _, refused) = cluster.json("POST", path, &headers, &review).await;
+        assert_eq!((code, text(&refused, "/reason")), (406, "NotAcceptable"), "{form}: {refused}");
+        // Who also takes the object gets it.
+        let both = format!("{accept},application/json");
+        let (code, _, said) =
+            cluster.json("POST", path, &[("accept", both.as_str())], &review).await;
+        assert_eq!((code, &said["status"]["allowed"]), (201, &json!(true)), "{said}");
+    }
+    cluster.handle.shutdown().await;
+}

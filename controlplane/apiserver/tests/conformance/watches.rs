@@ -120,6 +120,52 @@ async fn lists_in_chunks_are_of_one_revision() {
 }
 
 #[tokio::test]
+async fn a_list_goes_on_after_compaction_from_the_newest_state() {
+    let interval = std::time::Duration::from_secs(4);
+    let cluster = Cluster::start_with(|config| config.compaction_interval = interval).await;
+    for number in 0..12 {
+        cluster.post(MAPS, &map(&format!("m{number:02}"), "a")).await;
+    }
+    let path = format!("{MAPS}?limit=5&labelSelector=l%3Da");
+    let (_, first) = cluster.get(&path).await;
+    let version = text(&first, "/metadata/resourceVersion").to_owned();
+    let next = |page: &Value| format!("{path}&continue={}", text(page, "/metadata/continue"));
+    // Until the store has forgotten that revision the next page is of it; only what is superseded is forgotten.
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    let mut change = 0;
+    let expired = loop {
+        let (code, page) = cluster.get(&next(&first)).await;
+        if code != 200 {
+            assert_eq!((code, text(&page, "/reason")), (410, "Expired"), "{page}");
+            break page;
+        }
+        assert_eq!(text(&page, "/metadata/resourceVersion"), version);
+        assert!(tokio::time::Instant::now() < end, "the token never expired");
+        change += 1;
+        let patch = json!({"data": {"k": change.to_string()}});
+        cluster.json("PATCH", &format!("{MAPS}/m00"), &[MERGE], &patch).await;
+    };
+    // One that is made now would not be in the rest of the first list; it is in this.
+    cluster.post(MAPS, &map("m99", "a")).await;
+    let (code, second) = cluster.get(&next(&expired)).await;
+    assert_eq!(code, 200, "{second}");
+    let newer = text(&second, "/metadata/resourceVersion").to_owned();
+    assert_ne!(newer, version, "it is of another revision");
+    let (code, third) = cluster.get(&next(&second)).await;
+    assert_eq!((code, text(&third, "/metadata/resourceVersion")), (200, newer.as_str()), "{third}");
+    let names: Vec<&str> = [&first, &second, &third]
+        .iter()
+        .flat_map(|page| page["items"].as_array().unwrap())
+        .map(|item| text(item, "/metadata/name"))
+        .collect();
+    let mut expect: Vec<String> = (0..12).map(|number| format!("m{number:02}")).collect();
+    expect.push("m99".to_owned());
+    assert_eq!(names, expect);
+    assert_eq!(text(&third, "/metadata/continue"), "");
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
 async fn revisions_are_asked_for_as_upstream() {
     let cluster = Cluster::start().await;
     let (_, made) = cluster.post(MAPS, &map("a", "x")).await;

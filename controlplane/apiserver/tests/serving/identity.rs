@@ -137,21 +137,42 @@ async fn a_bound_token_dies_with_its_pod() {
 }
 
 #[tokio::test]
-async fn our_own_keys_are_published_for_others() {
+async fn a_pod_can_check_tokens_of_others_with_our_published_keys() {
     let cluster = Cluster::start().await;
-    let (code, document) = cluster.get("/.well-known/openid-configuration").await;
-    assert_eq!(
-        (code, &document["issuer"]),
-        (200, &json!("https://kubernetes.default.svc.cluster.local"))
-    );
-    let path = document["jwks_uri"]
-        .as_str()
-        .unwrap()
-        .strip_prefix(&cluster.handle.url)
-        .unwrap()
-        .to_owned();
-    let (code, keys) = cluster.get(&path).await;
-    assert_eq!((code, &keys["keys"][0]["alg"]), (200, &json!("ES256")));
+    agent::node(&cluster).await;
+    let pod = agent::pod(&cluster, "p", 80).await;
+    let ask = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["oidc-discovery-test"],
+        "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": pod["metadata"]["uid"]}}});
+    let tokens = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let foreign =
+        cluster.post(tokens, &ask).await.1["status"]["token"].as_str().unwrap().to_owned();
+    // With the token that it has for us, a pod may read both documents; others may not.
+    let plain =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let own = cluster.post(tokens, &plain).await.1["status"]["token"].as_str().unwrap().to_owned();
+    let configuration = "/.well-known/openid-configuration";
+    assert_eq!(cluster.with_token("", "GET", configuration, &Value::Null).await.0, 403);
+    let (code, document) = cluster.with_token(&own, "GET", configuration, &Value::Null).await;
+    let issuer = document["issuer"].as_str().unwrap();
+    assert_eq!((code, issuer), (200, "https://kubernetes.default.svc.cluster.local"));
+    let keys = document["jwks_uri"].as_str().unwrap().strip_prefix(&cluster.handle.url).unwrap();
+    assert_eq!(keys, "/openid/v1/jwks");
+    let (code, keys) = cluster.with_token(&own, "GET", keys, &Value::Null).await;
+    assert_eq!(code, 200, "{keys}");
+    let header = jsonwebtoken::decode_header(&foreign).unwrap();
+    assert_eq!(json!([header.alg]), document["id_token_signing_alg_values_supported"]);
+    let named = |key: &&Value| key["kid"].as_str() == header.kid.as_deref();
+    let key = keys["keys"].as_array().unwrap().iter().find(named).unwrap();
+    let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(key.clone()).unwrap();
+    let key = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
+    let mut rules = jsonwebtoken::Validation::new(header.alg);
+    rules.set_audience(&["oidc-discovery-test"]);
+    rules.set_issuer(&[issuer]);
+    let claims = jsonwebtoken::decode::<Value>(&foreign, &key, &rules).unwrap().claims;
+    assert_eq!(claims["sub"], "system:serviceaccount:default:default");
+    assert_eq!(claims["kubernetes.io"]["pod"]["name"], "p");
+    rules.set_audience(&["another"]);
+    assert!(jsonwebtoken::decode::<Value>(&foreign, &key, &rules).is_err());
     cluster.handle.shutdown().await;
 }
 

@@ -1,22 +1,18 @@
 //! Conversion between versions. Conformance: sig-api-machinery CustomResourceConversionWebhook.
 
-#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
-
-mod common;
-
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use access::pki;
 use base64::Engine;
 use bytes::Bytes;
-use common::{Cluster, Events};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
-const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+use super::{DEFINITIONS, JSON_PATCH, MERGE, established, until};
+use crate::common::{Cluster, Events};
 
 /// A webhook that turns `hostPort` of v1 into `host` and `port` of v2, and back.
 async fn webhook(cluster: &Cluster) -> SocketAddr {
@@ -100,17 +96,6 @@ fn path(version: &str) -> String {
     format!("/apis/stable.example.com/{version}/namespaces/default/hosts")
 }
 
-async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
-    let all = async {
-        while !holds().await {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(10), all)
-        .await
-        .expect("within ten seconds");
-}
-
 async fn serve(cluster: &Cluster, conversion: Value) {
     let (code, created) = cluster.post(DEFINITIONS, &definition(conversion)).await;
     assert_eq!(code, 201, "{created}");
@@ -149,9 +134,8 @@ async fn cr_conversion_by_webhook_v1_to_v2_and_lists() {
             .iter()
             .all(|one| one["apiVersion"] == "stable.example.com/v2")
     );
-    let patch = [("content-type", "application/merge-patch+json")];
     let (code, _, patched) =
-        cluster.json("PATCH", &format!("{}/a", path("v2")), &patch, &json!({"port": "9"})).await;
+        cluster.json("PATCH", &format!("{}/a", path("v2")), MERGE, &json!({"port": "9"})).await;
     assert_eq!((code, &patched["port"]), (200, &json!("9")), "{patched}");
     assert_eq!(cluster.get(&format!("{}/a", path("v1"))).await.1["hostPort"], "h:9");
     let mut events =
@@ -263,4 +247,91 @@ async fn a_conversion_that_fails_on_the_way_to_admission_is_told() {
     let expect = "Internal error occurred: conversion webhook for stable.example.com/v2, Kind=Host failed: Post ";
     assert!(message.starts_with(expect), "{message}");
     cluster.handle.shutdown().await;
+
+#[tokio::test]
+async fn cr_lists_of_several_stored_versions_are_converted() {
+    let cluster = Cluster::start().await;
+    let address = webhook(&cluster).await;
+    serve(&cluster, by_webhook(&cluster, address)).await;
+    let one = json!({"apiVersion": "stable.example.com/v1", "kind": "Host", "metadata": {"name": "a"}, "hostPort": "h:1"});
+    assert_eq!(cluster.post(&path("v1"), &one).await.0, 201);
+    // From now on objects are stored in the other version; the first stays as it was.
+    let definition = format!("{DEFINITIONS}/hosts.stable.example.com");
+    let turn = json!([{"op": "replace", "path": "/spec/versions/0/storage", "value": false},
+        {"op": "replace", "path": "/spec/versions/1/storage", "value": true}]);
+    let (code, _, turned) = cluster.json("PATCH", &definition, JSON_PATCH, &turn).await;
+    assert_eq!(code, 200, "{turned}");
+    until(|| async {
+        cluster.get(&definition).await.1["status"]["storedVersions"] == json!(["v1", "v2"])
+    })
+    .await;
+    let two = json!({"apiVersion": "stable.example.com/v2", "kind": "Host", "metadata": {"name": "b"}, "host": "i", "port": "2"});
+    assert_eq!(cluster.post(&path("v2"), &two).await.0, 201);
+    let (_, list) = cluster.get(&path("v1")).await;
+    let shown = |list: &serde_json::Value, field: &str| -> Vec<serde_json::Value> {
+        list["items"].as_array().unwrap().iter().map(|one| one[field].clone()).collect()
+    };
+    assert_eq!(shown(&list, "hostPort"), ["h:1", "i:2"], "{list}");
+    assert_eq!(shown(&list, "apiVersion"), ["stable.example.com/v1", "stable.example.com/v1"]);
+    let (_, list) = cluster.get(&path("v2")).await;
+    assert_eq!(shown(&list, "host"), ["h", "i"], "{list}");
+    assert_eq!(shown(&list, "port"), ["1", "2"]);
+    assert_eq!(shown(&list, "apiVersion"), ["stable.example.com/v2", "stable.example.com/v2"]);
+}
+
+#[tokio::test]
+async fn cr_selectable_fields_are_those_of_the_asked_version() {
+    let cluster = Cluster::start().await;
+    let address = webhook(&cluster).await;
+    let mut selectable = definition(by_webhook(&cluster, address));
+    selectable["spec"]["versions"][0]["selectableFields"] = json!([{"jsonPath": ".hostPort"}]);
+    selectable["spec"]["versions"][1]["selectableFields"] =
+        json!([{"jsonPath": ".host"}, {"jsonPath": ".port"}]);
+    assert_eq!(cluster.post(DEFINITIONS, &selectable).await.0, 201);
+    established(&cluster, "hosts.stable.example.com").await;
+    until(|| async { cluster.get(&path("v2")).await.0 == 200 }).await;
+    let by = |version: &str, selector: &str| format!("{}?fieldSelector={selector}", path(version));
+    let mut ones = Events::new(
+        cluster.send("GET", &format!("{}&watch=1", by("v1", "hostPort%3Dh:1")), &[], "").await,
+    );
+    let mut hosts = Events::new(
+        cluster.send("GET", &format!("{}&watch=1", by("v2", "host%3Dh")), &[], "").await,
+    );
+    for (name, joined) in [("a", "h:1"), ("b", "i:1"), ("c", "h:2")] {
+        let host = json!({"apiVersion": "stable.example.com/v1", "kind": "Host", "metadata": {"name": name}, "hostPort": joined});
+        assert_eq!(cluster.post(&path("v1"), &host).await.0, 201);
+    }
+    let names = |list: &serde_json::Value| -> Vec<String> {
+        let items = list["items"].as_array().unwrap().iter();
+        items.map(|one| one["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    for (version, selector, expect) in [
+        ("v1", "hostPort%3Dh:1", vec!["a"]),
+        ("v2", "host%3Dh", vec!["a", "c"]),
+        ("v2", "host%3Dh,port%3D2", vec!["c"]),
+        ("v2", "host!%3Dh", vec!["b"]),
+        ("v2", "port%3D1,metadata.namespace%3Ddefault", vec!["a", "b"]),
+    ] {
+        let (code, list) = cluster.get(&by(version, selector)).await;
+        assert_eq!(
+            (code, names(&list)),
+            (200, expect.into_iter().map(str::to_owned).collect()),
+            "{version} {selector}"
+        );
+    }
+    let (code, refused) = cluster.get(&by("v1", "host%3Dh")).await;
+    assert_eq!(code, 400, "a field of the other version: {refused}");
+    // What leaves a selector is deleted for its watchers, what comes is new.
+    let moved = json!({"host": "i"});
+    let (code, _, _) = cluster.json("PATCH", &format!("{}/c", path("v2")), MERGE, &moved).await;
+    assert_eq!(code, 200);
+    let (code, _, _) = cluster.json("DELETE", &by("v2", "host%3Dh"), &[], &json!(null)).await;
+    assert_eq!(code, 200);
+    for expect in ["ADDED a", "ADDED c", "DELETED c", "DELETED a"] {
+        assert_eq!(hosts.brief().await, expect);
+    }
+    for expect in ["ADDED a", "DELETED a"] {
+        assert_eq!(ones.brief().await, expect);
+    }
+    assert_eq!(names(&cluster.get(&path("v1")).await.1), ["b", "c"]);
 }
