@@ -22,7 +22,7 @@ pub fn is_review(kind: &Kind) -> bool {
 pub async fn answer(mut call: Call) -> Result<Reply, Status> {
     // An answer has no metadata that a table or a PartialObjectMetadata could show.
     if call.output.form != Form::Plain {
-        return Err(not_acceptable());
+        return Err(not_acceptable(false));
     }
     let kind = call.kind.clone();
     let mut review = call.read_object(&kind).await?;
