@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use builder::{debian::Packages, node};
 use rack::vmtest::Job;
 
 use super::{Options, strip};
@@ -18,6 +19,9 @@ const CACHE: &str = "/cache";
 /// Programs of Debian that `up --local` starts; those that need no library of their own come with the machine.
 const TOOLS: &[&str] = &["/usr/bin/docker-registry"];
 
+/// Of Debian's package ipxe.
+const BOOT_PROGRAM: &str = "/usr/lib/ipxe/undionly.kpxe";
+
 /// What runs, in order.
 pub fn job(options: &Options, work: &Path) -> Result<(Job, Vec<String>)> {
     let own = work.join("xtask");
@@ -27,12 +31,12 @@ pub fn job(options: &Options, work: &Path) -> Result<(Job, Vec<String>)> {
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let log = |name: &str| paths::state().join(name).to_string_lossy().into_owned();
     let tail: Vec<String> =
-        words("tail -n 25").into_iter().chain([log("server.log"), log("agent.log")]).collect();
+        words("-n 25").into_iter().chain([log("server.log"), log("agent.log")]).collect();
     let programs = vec![
         (own.clone(), words("up --local --prepared --demo-replicas 1")),
         (bulkhead.clone(), words("get nodes,pods -o wide")),
         (bulkhead.clone(), words("exec deploy/web -- uname -r")),
-        (PathBuf::from("/bin/busybox"), tail),
+        (PathBuf::from("/usr/bin/tail"), tail),
         (own, words("down")),
     ];
     let names = programs.iter().map(|(program, words)| {
@@ -50,6 +54,11 @@ pub fn job(options: &Options, work: &Path) -> Result<(Job, Vec<String>)> {
         files.push((in_machine(&file)?, file));
     }
     collect(&paths::cache().join("registry"), &mut files)?;
+    // No machine boots from it here, but the provisioner serves it.
+    files.push((BOOT_PROGRAM.into(), BOOT_PROGRAM.into()));
+    let bundle = work.join("ca-certificates.crt");
+    fs::write(&bundle, node::ca_bundle(&Packages::of_this_machine(&paths::cache()))?)?;
+    files.push(("etc/ssl/certs/ca-certificates.crt".into(), bundle));
     let kubeconfig = up::services::kubeconfig();
     let mut environment = vec![
         ("BULKHEAD_CACHE".into(), CACHE.into()),
