@@ -247,6 +247,7 @@ async fn a_conversion_that_fails_on_the_way_to_admission_is_told() {
     let expect = "Internal error occurred: conversion webhook for stable.example.com/v2, Kind=Host failed: Post ";
     assert!(message.starts_with(expect), "{message}");
     cluster.handle.shutdown().await;
+}
 
 #[tokio::test]
 async fn cr_lists_of_several_stored_versions_are_converted() {

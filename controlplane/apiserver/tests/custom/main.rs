@@ -68,7 +68,9 @@ async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(180), all).await.expect("within three minutes");
+    tokio::time::timeout(std::time::Duration::from_secs(180), all)
+        .await
+        .expect("within three minutes");
 }
 
 fn widget(name: &str, spec: Value) -> Value {
