@@ -72,10 +72,15 @@ pub struct Offer {
     pub protobuf: bool,
     /// A watch: YAML has no frames.
     pub stream: bool,
+    /// It has metadata, which a table or a PartialObjectMetadata shows; the answer to a review has none.
+    pub metadata: bool,
 }
 
 impl Offer {
     fn can(self, output: Output) -> bool {
+        if output.form != Form::Plain && !self.metadata {
+            return false;
+        }
         match (output.encoding, output.form) {
             (Encoding::Json, _) => true,
             (Encoding::Yaml, _) => !self.stream,
@@ -137,7 +142,7 @@ fn form_of(range: &Range<'_>) -> Option<Form> {
 
 /// 406 as upstream words it.
 #[must_use]
-pub fn not_acceptable(stream: bool) -> Status {
+fn not_acceptable(stream: bool) -> Status {
     let accepted = if stream {
         "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
     } else {
@@ -171,7 +176,7 @@ mod tests {
             ("application/json;as=Foo;g=x;v=v1", None),
             ("text/html", None),
         ] {
-            let offer = Offer { protobuf: true, stream: false };
+            let offer = Offer { protobuf: true, stream: false, metadata: true };
             let got = negotiate(header, offer).ok().map(|o| (o.encoding, o.form));
             assert_eq!(got, expect, "{header}");
         }
@@ -196,7 +201,7 @@ mod tests {
             ),
             ("application/yaml".to_owned(), true, true, None),
         ] {
-            let got = negotiate(&header, Offer { protobuf, stream });
+            let got = negotiate(&header, Offer { protobuf, stream, metadata: true });
             assert_eq!(got.ok().map(|o| (o.encoding, o.form)), expect, "{header}");
         }
         assert_eq!(encoding(&plain), Encoding::Protobuf);

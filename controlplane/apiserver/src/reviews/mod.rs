@@ -7,7 +7,6 @@ use api::{Kind, Status};
 use http::StatusCode;
 
 use crate::{
-    accept::{Form, not_acceptable},
     call::Call,
     respond::{self, Reply},
 };
@@ -20,10 +19,6 @@ pub fn is_review(kind: &Kind) -> bool {
 
 /// Answers a review.
 pub async fn answer(mut call: Call) -> Result<Reply, Status> {
-    // An answer has no metadata that a table or a PartialObjectMetadata could show.
-    if call.output.form != Form::Plain {
-        return Err(not_acceptable(false));
-    }
     let kind = call.kind.clone();
     let mut review = call.read_object(&kind).await?;
     match kind.plural.as_str() {
