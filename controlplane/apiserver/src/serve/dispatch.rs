@@ -125,7 +125,7 @@ fn negotiate(
     let accept = accept.unwrap_or_default().replace(";stream=watch", "");
     // Custom resources have no protobuf form, but their scale has.
     let protobuf = !kind.schema.is_empty() || target.subresource == "scale";
-    let metadata = !crate::reviews::is_review(kind);
+    let metadata = !reviews::is_review(kind);
     let offer = Offer { protobuf, stream: verb == "watch", metadata };
     accept::negotiate(&accept, offer)
 }
