@@ -45,10 +45,13 @@ pub struct ServerArguments {
     /// Further name or address of the serving certificate; may be given several times.
     #[arg(long)]
     pub san: Vec<String>,
-    /// Admission plugins that are off by default: DenyServiceExternalIPs, ExtendedResourceToleration,
+    /// Admission plugins that are off by default: DenyServiceExternalIPs, EventRateLimit, ExtendedResourceToleration,
     /// OwnerReferencesPermissionEnforcement.
     #[arg(long, value_delimiter = ',')]
     pub enable_admission_plugins: Vec<String>,
+    /// AdmissionConfiguration of apiserver.config.k8s.io/v1 with the limits of EventRateLimit.
+    #[arg(long)]
+    pub admission_control_config_file: Option<PathBuf>,
     #[arg(long, value_enum, default_value = "embedded")]
     pub store: StoreName,
     #[arg(long, value_delimiter = ',', required_if_eq("store", "etcd"))]

@@ -1,7 +1,7 @@
 //! `bulkhead server`: the API server, then the parts that are its clients, until a signal.
 
 use anyhow::Context;
-use apiserver::{Config, Server, StoreKind};
+use apiserver::{Config, EventLimits, Server, StoreKind};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{logging, parts};
@@ -31,7 +31,18 @@ fn config(arguments: &ServerArguments) -> anyhow::Result<Config> {
         ..Config::new(data_dir, listen, arguments.advertise_address)
     };
     arguments.serving.apply(&mut config)?;
+    config.event_limits = event_limits(arguments)?;
     Ok(config)
+}
+
+/// The limits of EventRateLimit: upstream does not start without them either.
+fn event_limits(arguments: &ServerArguments) -> anyhow::Result<EventLimits> {
+    if !arguments.enable_admission_plugins.iter().any(|plugin| plugin == "EventRateLimit") {
+        return Ok(EventLimits::default());
+    }
+    let path = arguments.admission_control_config_file.as_ref();
+    let path = path.context("EventRateLimit needs --admission-control-config-file")?;
+    EventLimits::load(path)
 }
 
 async fn serve(arguments: &ServerArguments) -> anyhow::Result<()> {
