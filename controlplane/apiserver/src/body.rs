@@ -144,6 +144,16 @@ pub fn check(
     }
 }
 
+/// The paths of fields that the kind's schema does not know.
+pub fn unknown_fields(kind: &Kind, object: &Value) -> Vec<String> {
+    let found = match &kind.custom {
+        // What is wrong with the metadata is said when the body is checked.
+        Some(custom) => crate::custom::prune(custom, &mut object.clone()).unwrap_or_default(),
+        None => schema::unknown_fields(&kind.schema, object),
+    };
+    found.iter().map(|problem| path_in(problem).to_owned()).collect()
+}
+
 fn describe_unknown(text: &str) -> String {
     if text.starts_with("unknown field") { text.into() } else { format!("unknown field {text:?}") }
 }

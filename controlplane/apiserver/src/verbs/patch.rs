@@ -110,6 +110,10 @@ async fn apply(call: Call, bytes: &[u8]) -> Result<Reply, Status> {
     if decoded.object["metadata"]["managedFields"].as_array().is_some_and(|list| !list.is_empty()) {
         return Err(errors::bad_request("metadata.managedFields must be nil"));
     }
+    // Duplicate fields come first, and are judged as `fieldValidation` asks.
+    if decoded.duplicates.is_empty() {
+        check_declared(&call, &decoded.object)?;
+    }
     let config = config_for(&call, call.check_fields(&call.kind, decoded)?)?;
     let exists = call.app.cache.get(&call.collection, call.namespace(), &call.target.name);
     if exists.is_none() && call.target.subresource.is_empty() {
@@ -134,6 +138,28 @@ async fn apply_new(call: Call, config: Value) -> Result<Reply, Status> {
     let object = patch::apply::apply_custom(&call.kind, custom, None, &config, &writer)?;
     let item = create::create_object(&call, object).await?;
     Ok(respond::item(&call, StatusCode::CREATED, &item))
+}
+
+/// A field without a schema cannot be owned, whatever `fieldValidation` says. Upstream:
+/// `apimachinery/pkg/util/managedfields/internal/structuredmerge.go`.
+fn check_declared(call: &Call, config: &Value) -> Result<(), Status> {
+    let unknown = body::unknown_fields(&call.kind, config);
+    let problem = |path: &String| format!(".{path}: field not declared in schema");
+    let problems = match unknown.as_slice() {
+        [] => return Ok(()),
+        [one] => problem(one),
+        many => {
+            let lines: Vec<String> = many.iter().map(|path| format!("\n  {}", problem(path))).collect();
+            format!("errors:{}", lines.concat())
+        }
+    };
+    let (kind, namespace, name) = (&call.kind, call.namespace(), &call.target.name);
+    let message = format!(
+        "failed to create typed patch object ({namespace}/{name}; {}, Kind={}): {problems}",
+        kind.api_version(),
+        kind.kind
+    );
+    Err(Status::new(api::Reason::InternalError, message))
 }
 
 fn config_for(call: &Call, mut config: Value) -> Result<Value, Status> {

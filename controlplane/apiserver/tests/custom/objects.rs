@@ -207,7 +207,6 @@ async fn with_ports(open: bool) -> Cluster {
 }
 
 #[tokio::test]
-#[ignore = "known gap: server-side apply words an unknown field as a decoding error"]
 async fn cr_valid_objects_are_applied_and_extra_properties_refused() {
     let cluster = with_ports(false).await;
     let apply = [("content-type", "application/apply-patch+yaml")];
