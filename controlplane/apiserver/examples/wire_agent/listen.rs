@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Shared, commands, forward, logs};
+use super::{Shared, commands, forward, logs, stats};
 
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 pub type Answer = Response<Body>;
@@ -41,8 +41,8 @@ async fn connection(shared: Shared, stream: TcpStream, tls: TlsAcceptor) -> Resu
         anyhow::bail!("a client without a certificate");
     }
     let service = service_fn(move |request| {
-        let answer = answer(&shared, request);
-        async move { Ok::<_, Infallible>(answer) }
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
     });
     // A client that goes away in the middle is no failure of the agent.
     let _ended =
@@ -50,7 +50,7 @@ async fn connection(shared: Shared, stream: TcpStream, tls: TlsAcceptor) -> Resu
     Ok(())
 }
 
-fn answer(shared: &Shared, mut request: Request<Incoming>) -> Answer {
+async fn answer(shared: &Shared, mut request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
     let method = request.method().to_string();
     shared.note(&format!("{method} {} {}", upgrade(request.headers()), request.uri()));
@@ -60,6 +60,7 @@ fn answer(shared: &Shared, mut request: Request<Incoming>) -> Answer {
         ["attach", namespace, pod, _] => commands::attach(shared, &mut request, namespace, pod),
         ["portForward", _, pod] => forward::forward(&mut request, pod),
         ["containerLogs", _, pod, container] => logs::answer(&request, pod, container),
+        ["stats", "summary"] => stats::answer(shared).await,
         ["healthz"] => text(StatusCode::OK, "ok"),
         _ => text(StatusCode::NOT_FOUND, "404 page not found"),
     }

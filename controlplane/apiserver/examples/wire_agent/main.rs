@@ -10,6 +10,7 @@ mod listen;
 mod logs;
 mod nodes;
 mod pods;
+mod stats;
 
 use std::{io::Write, net::SocketAddr, path::PathBuf};
 

@@ -149,7 +149,8 @@ fn check_declared(call: &Call, config: &Value) -> Result<(), Status> {
         [] => return Ok(()),
         [one] => problem(one),
         many => {
-            let lines: Vec<String> = many.iter().map(|path| format!("\n  {}", problem(path))).collect();
+            let lines: Vec<String> =
+                many.iter().map(|path| format!("\n  {}", problem(path))).collect();
             format!("errors:{}", lines.concat())
         }
     };
