@@ -100,6 +100,9 @@ pub struct MetalArguments {
     /// A registry that nodes reach without TLS; may be given several times.
     #[arg(long)]
     pub insecure_registry: Vec<String>,
+    /// Where nodes look first for images of a registry, as REGISTRY=HOST:PORT (docker.io=10.88.0.1:5000); may be given several times.
+    #[arg(long)]
+    pub registry_mirror: Vec<String>,
 }
 
 fn parse_pool(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), String> {

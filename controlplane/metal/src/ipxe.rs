@@ -33,6 +33,7 @@ pub fn boot(config: &Config, boot: &Boot<'_>) -> String {
         format!("bulkhead.token={}", boot.token),
         format!("bulkhead.config={base}"),
         format!("bulkhead.insecure-registries={}", config.insecure_registries.join(",")),
+        format!("bulkhead.registry-mirrors={}", config.registry_mirrors.join(",")),
     ];
     let arguments: Vec<String> = arguments.into_iter().filter(|text| !text.is_empty()).collect();
     format!(

@@ -44,6 +44,8 @@ pub struct Config {
     pub ca_pem: String,
     /// Registries that nodes reach without TLS (`10.88.0.1:5000`).
     pub insecure_registries: Vec<String>,
+    /// Where nodes look first for images of a registry (`docker.io=10.88.0.1:5000`).
+    pub registry_mirrors: Vec<String>,
     /// Further kernel arguments (`console=ttyS0`).
     pub kernel_arguments: String,
     /// Whether a machine that nobody has declared may join by itself.

@@ -155,11 +155,13 @@ pub fn build(recipe: &Recipe, packages: &Packages, cache: &Path) -> Result<Made>
     Ok(made)
 }
 
-/// Copies an image into a registry at `host:port` that speaks plain HTTP, as `tag` and as `latest`. `within` is a
-/// command prefix, for a registry in a network namespace (`ip netns exec rack`).
+/// Copies an image into a registry at `host:port` that speaks plain HTTP, as `tag`, as `latest`, and by Docker's names
+/// (`library/nginx:latest`, `library/nginx:stable`). `within` is a command prefix, for a registry in a network namespace
+/// (`ip netns exec rack`).
 pub fn push(made: &Made, registry: &str, within: &[&str]) -> Result<()> {
     let name = made.name_and_tag.split(':').next().unwrap_or_default();
-    for target in [made.name_and_tag.clone(), format!("{name}:latest")] {
+    let named = ["latest", "stable"].map(|tag| format!("library/{name}:{tag}"));
+    for target in [made.name_and_tag.clone(), format!("{name}:latest")].into_iter().chain(named) {
         let mut words: Vec<String> = within.iter().map(|word| (*word).to_owned()).collect();
         words.extend(
             ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false"]

@@ -69,6 +69,9 @@ pub struct Args {
     /// Registries (host:port) over plain HTTP.
     #[arg(long, value_delimiter = ',')]
     pub insecure_registries: Vec<String>,
+    /// REGISTRY=HOST:PORT: where images of a registry are looked for first (docker.io=10.88.0.1:5000).
+    #[arg(long, value_delimiter = ',')]
+    pub registry_mirrors: Vec<image::Mirror>,
     #[arg(long, default_value = "10.244.0.0/16")]
     pub cluster_cidr: ipnet::Ipv4Net,
     #[arg(long, default_value = "10.96.0.10")]
@@ -145,6 +148,13 @@ impl Config {
         if let Some(list) = boot.get("insecure-registries") {
             let list = list.split(',').filter(|text| !text.is_empty()).map(str::to_owned);
             args.insecure_registries.extend(list);
+        }
+        if let Some(list) = boot.get("registry-mirrors") {
+            for mirror in list.split(',').filter(|text| !text.is_empty()) {
+                let parsed = mirror.parse();
+                args.registry_mirrors
+                    .push(parsed.map_err(|error| anyhow!("registry mirror {mirror}: {error}"))?);
+            }
         }
         let node_name = from(args.node_name.clone(), "hostname").map_or_else(host_name, Ok)?;
         let token = from(args.token.clone(), "token");

@@ -161,6 +161,7 @@ fn share(
         &config.state_path("images"),
         image::Config {
             insecure_registries: args.insecure_registries.clone(),
+            mirrors: args.registry_mirrors.clone(),
             parallel_layers: PARALLEL_LAYERS,
         },
     );

@@ -75,13 +75,38 @@ pub enum Reason {
 pub struct Config {
     /// Registries (`host[:port]`) spoken to over plain HTTP.
     pub insecure_registries: Vec<String>,
+    /// Asked before the registries that they stand for.
+    pub mirrors: Vec<Mirror>,
     /// Layers fetched and converted at once, over all pulls.
     pub parallel_layers: usize,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { insecure_registries: Vec::new(), parallel_layers: 3 }
+        Config { insecure_registries: Vec::new(), mirrors: Vec::new(), parallel_layers: 3 }
+    }
+}
+
+/// Where images of a registry may also be had, under the same repository names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// As references name it (`docker.io`).
+    pub registry: String,
+    /// `host[:port]`.
+    pub address: String,
+}
+
+impl std::str::FromStr for Mirror {
+    type Err = &'static str;
+
+    /// `docker.io=10.88.0.1:5000`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((registry, address)) if !registry.is_empty() && !address.is_empty() => {
+                Ok(Mirror { registry: registry.to_owned(), address: address.to_owned() })
+            }
+            _ => Err("write it as REGISTRY=MIRROR"),
+        }
     }
 }
 

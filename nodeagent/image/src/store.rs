@@ -21,7 +21,7 @@ use crate::catalog::Catalog;
 use crate::locks::Locks;
 use crate::manifest::{self, Configuration, Descriptor};
 use crate::registry::{self, Credentials, Registry, disk};
-use crate::{Config, Error, Image, Layer, Reason, layer};
+use crate::{Config, Error, Image, Layer, Mirror, Reason, layer};
 
 /// Handle to the node's images.
 #[derive(Clone, Debug)]
@@ -70,9 +70,25 @@ impl Store {
         let _no_sweep = self.inner.sweep.read().await;
         let _one_per_reference = self.inner.locks.lock(&name).await;
         let prefix = format!("{}/{}", parsed.registry(), parsed.repository());
+        // Whoever has credentials means the registry itself.
+        for mirror in self.mirrors(parsed.registry()).filter(|_| credentials.is_none()) {
+            let mut mirrored = parsed.clone();
+            mirrored.set_mirror_registry(mirror.address.clone());
+            let registry = Registry::new(&self.inner.config, mirrored, None);
+            match self.pull_with(&registry, &name, &prefix).await {
+                Ok(image) => return Ok(image),
+                Err(reason) => {
+                    tracing::info!(image = name, mirror = mirror.address, %reason, "not from the mirror");
+                }
+            }
+        }
         let registry = Registry::new(&self.inner.config, parsed, credentials);
         let pulled = self.pull_with(&registry, &name, &prefix).await;
         pulled.map_err(|reason| Error::Pull { reference: name, reason })
+    }
+
+    fn mirrors(&self, registry: &str) -> impl Iterator<Item = &Mirror> {
+        self.inner.config.mirrors.iter().filter(move |mirror| mirror.registry == registry)
     }
 
     async fn pull_with(

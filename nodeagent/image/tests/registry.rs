@@ -164,6 +164,33 @@ async fn pulls_once_and_keeps() {
 }
 
 #[tokio::test]
+async fn a_mirror_is_asked_first_and_need_not_have_it() {
+    let Some(registry) = registry() else { return };
+    let work = tempfile::tempdir().unwrap();
+    let file = work.path().join("app.tar");
+    archive(&file);
+    push(&file, &format!("{}/library/app:v1", registry.address), "oci");
+    push(&file, &format!("{}/own/app:v1", registry.address), "oci");
+    // An origin that has nothing: one name of the registry stands for another.
+    let origin = registry.address.replace("127.0.0.1", "localhost");
+    let config = Config {
+        insecure_registries: vec![registry.address.clone(), origin.clone()],
+        mirrors: vec![
+            format!("docker.io={}", registry.address).parse().unwrap(),
+            format!("{origin}=127.0.0.1:1").parse().unwrap(),
+        ],
+        ..Config::default()
+    };
+    let store = Store::open(&work.path().join("store"), config).unwrap();
+    let image = store.pull("app:v1", None).await.unwrap();
+    assert_eq!(image.reference, "docker.io/library/app:v1");
+    assert!(image.digests[0].starts_with("docker.io/library/app@sha256:"), "{:?}", image.digests);
+    let own = store.pull(&format!("{origin}/own/app:v1"), None).await.unwrap();
+    assert_eq!(own.reference, format!("{origin}/own/app:v1"), "its mirror does not answer");
+    assert!("docker.io".parse::<image::Mirror>().is_err());
+}
+
+#[tokio::test]
 async fn resumes_a_download() {
     let Some(registry) = registry() else { return };
     let work = tempfile::tempdir().unwrap();

@@ -124,8 +124,16 @@ pub fn server_arguments(server: &str) -> Vec<String> {
         &kernel_arguments,
         "--insecure-registry",
         REGISTRY,
+        "--registry-mirror",
+        &mirror(),
     ];
     arguments.map(str::to_owned).to_vec()
+}
+
+/// The rack's registry has what tests and users of the rack know from Docker's.
+#[must_use]
+pub fn mirror() -> String {
+    format!("docker.io={REGISTRY}")
 }
 
 /// Stops registry and control plane.

@@ -100,6 +100,7 @@ fn metal_config(server: &Handle, arguments: &MetalArguments) -> Option<metal::Co
         api_server: server.url.clone(),
         ca_pem: server.pki.ca_pem().to_owned(),
         insecure_registries: arguments.insecure_registry.clone(),
+        registry_mirrors: arguments.registry_mirror.clone(),
         kernel_arguments: arguments.metal_kernel_arguments.clone(),
         admit_unknown: arguments.metal_admit_unknown,
     })

@@ -14,6 +14,7 @@ fn config() -> Config {
         api_server: "https://10.88.0.1:6443".into(),
         ca_pem: String::new(),
         insecure_registries: Vec::new(),
+        registry_mirrors: Vec::new(),
         kernel_arguments: String::new(),
         admit_unknown: false,
     }
