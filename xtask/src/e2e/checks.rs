@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{failures, messages, nodes, pods, rollout, scene::Scene, services, streams};
+use super::{clients, failures, messages, nodes, pods, rollout, scene::Scene, services, streams};
 
 /// One promise and how it is checked.
 #[derive(Debug)]
@@ -73,6 +73,11 @@ pub const ALL: &[Check] = &[
         run: rollout::update_and_undo,
     },
     Check { name: "rollout-scale", proves: "a Deployment scales 3, 10, 2", run: rollout::scale },
+    Check {
+        name: "clients-kube-rs",
+        proves: "kube-rs' own tests that make pods pass",
+        run: clients::kube_rs,
+    },
     Check {
         name: "messages-bad-image",
         proves: "an image that is not there is said as Kubernetes says it",

@@ -4,6 +4,7 @@
 //! Checks that break things (kill processes, power off a node) come last and leave the rack as it was.
 
 mod checks;
+mod clients;
 mod failures;
 pub mod http;
 pub mod kubectl;

@@ -4,7 +4,7 @@
 //! of this machine in temporary folders.
 
 mod cases;
-mod clients;
+pub mod clients;
 mod peer;
 mod scene;
 mod server;

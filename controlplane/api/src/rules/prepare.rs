@@ -142,31 +142,28 @@ fn with_status_of(kind: &Kind, old: &Value, new: &Value) -> Value {
     }
     copy_metadata(new, &mut merged, &fields);
     if kind.kind == "CertificateSigningRequest" {
-        let conditions = merge_conditions(old, new, false);
-        set_or_remove(&mut merged, "conditions", conditions);
+        set_or_remove(&mut merged, "conditions", with_approvals_of(old, new));
     }
     merged
 }
 
-/// The approval subresource writes the approval conditions only.
+/// The approval subresource writes the conditions, whatever their types.
 fn with_approval_of(old: &Value, new: &Value) -> Value {
     let mut merged = old.clone();
     copy_metadata(new, &mut merged, &["managedFields", "resourceVersion", "labels", "annotations"]);
-    let conditions = merge_conditions(old, new, true);
-    set_or_remove(&mut merged, "conditions", conditions);
+    set_or_remove(&mut merged, "conditions", conditions(new).cloned().collect());
     merged
 }
 
-/// Conditions from two writers: approval ones from `new` when `approval`, the others from it when not.
-fn merge_conditions(old: &Value, new: &Value, approval: bool) -> Vec<Value> {
-    let is_approval = |one: &Value| matches!(one["type"].as_str(), Some("Approved" | "Denied"));
-    let of = |object: &Value, wanted: bool| -> Vec<Value> {
-        let all = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        all.into_iter().filter(|one| is_approval(one) == wanted).collect()
-    };
-    let mut merged = of(if approval { new } else { old }, true);
-    merged.extend(of(if approval { old } else { new }, false));
-    merged
+/// The new conditions, but the approvals and denials are the old ones: the status writer may not change these.
+fn with_approvals_of(old: &Value, new: &Value) -> Vec<Value> {
+    let is_approval = |one: &&Value| matches!(one["type"].as_str(), Some("Approved" | "Denied"));
+    let kept = conditions(old).filter(is_approval);
+    kept.chain(conditions(new).filter(|one| !is_approval(one))).cloned().collect()
+}
+
+fn conditions(object: &Value) -> impl Iterator<Item = &Value> {
+    object["status"]["conditions"].as_array().into_iter().flatten()
 }
 
 fn set_or_remove(object: &mut Value, field: &str, items: Vec<Value>) {
@@ -275,12 +272,17 @@ mod tests {
         let kind = kind("CertificateSigningRequest");
         let old = json!({"metadata": {"name": "c"}, "spec": {"request": "x"}, "status": {"certificate": "pem"}});
         let mut new = json!({"metadata": {"name": "c"}, "spec": {"request": "y"},
-            "status": {"conditions": [{"type": "Approved"}, {"type": "Failed"}]}});
+            "status": {"conditions": [{"type": "Approved"}, {"type": "Other"}]}});
         prepare_update(&kind, &old, &mut new, "approval");
         assert_eq!(new["spec"]["request"], "x");
         assert_eq!(
             new["status"],
-            json!({"certificate": "pem", "conditions": [{"type": "Approved"}]})
+            json!({"certificate": "pem", "conditions": [{"type": "Approved"}, {"type": "Other"}]})
         );
+        let mut status = json!({"metadata": {"name": "c"}, "spec": {"request": "x"},
+            "status": {"conditions": [{"type": "Denied"}, {"type": "Failed"}]}});
+        prepare_update(&kind, &new, &mut status, "status");
+        let expect = json!([{"type": "Approved"}, {"type": "Failed"}]);
+        assert_eq!(status["status"]["conditions"], expect);
     }
 }

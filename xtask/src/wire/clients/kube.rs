@@ -10,12 +10,12 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use super::{home, output};
-use crate::wire::server::Server;
 
 const BUILD_AND_RUN: Duration = Duration::from_secs(3600);
-/// Tests that run a program in a real image, or ask the node for what only a kubelet has.
-const NEED_CONTAINERS: &[&str] =
-    &["pod_can_exec", "pod_can_use", "pod_can_portforward", "pod_can_attach"];
+/// Tests that look at what a program in a real image did. The first also names one that asks a node's agent itself.
+const NEED_CONTAINERS: &[&str] = &["pod_can_exec_and_write_to_stdin", "can_get_pod_logs_and_evict"];
+/// Tests that make pods and want them to run.
+const NEED_PODS: &[&str] = &["pod_can_use_core_apis", "pod_can_await_conditions"];
 /// The packages whose ignored tests are run, with what their tests need besides their own dependencies.
 const PACKAGES: [(&str, &str); 2] = [
     (
@@ -25,7 +25,28 @@ const PACKAGES: [(&str, &str); 2] = [
     ("kube-5.0.0", ""),
 ];
 
-pub fn run(server: &Server) -> Result<String> {
+/// Which of the ignored tests.
+#[derive(Debug, Clone, Copy)]
+pub enum Part {
+    /// All that nodes in name only can answer.
+    WithoutContainers,
+    /// All that make pods.
+    WithPods,
+}
+
+impl Part {
+    fn arguments(self) -> Vec<&'static str> {
+        match self {
+            Self::WithoutContainers => {
+                NEED_CONTAINERS.iter().flat_map(|name| ["--skip", name]).collect()
+            }
+            Self::WithPods => [NEED_CONTAINERS, NEED_PODS].concat(),
+        }
+    }
+}
+
+/// Runs them against the cluster of a kubeconfig; what their runners said in the end.
+pub fn run(kubeconfig: &Path, part: Part) -> Result<String> {
     let mut told = Vec::new();
     for (package, more) in PACKAGES {
         let Some(source) = source(package) else {
@@ -35,10 +56,7 @@ pub fn run(server: &Server) -> Result<String> {
         let folder = prepare(package, &source, more)?;
         let mut command = Command::new("cargo");
         command.args(["test", "--lib", "--all-features", "--", "--ignored", "--test-threads=1"]);
-        for name in NEED_CONTAINERS {
-            command.args(["--skip", name]);
-        }
-        command.current_dir(&folder).env("KUBECONFIG", server.kubeconfig());
+        command.args(part.arguments()).current_dir(&folder).env("KUBECONFIG", kubeconfig);
         command.env("CARGO_TARGET_DIR", home("kube-target")?);
         let said = output(&mut command, BUILD_AND_RUN)?;
         let sum = said.lines().rfind(|line| line.starts_with("test result:"));

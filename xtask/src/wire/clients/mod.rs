@@ -2,7 +2,7 @@
 
 mod helm;
 mod javascript;
-mod kube;
+pub mod kube;
 mod python;
 mod schemathesis;
 
@@ -31,7 +31,9 @@ const CLIENTS: [Check; 4] = [
     ("python", "PyPI kubernetes", python::run),
     ("javascript", "npm @kubernetes/client-node", javascript::run),
     ("helm", "Helm 3", helm::run),
-    ("kube-rs", "kube's own tests", kube::run),
+    ("kube-rs", "kube's own tests", |server| {
+        kube::run(&server.kubeconfig(), kube::Part::WithoutContainers)
+    }),
 ];
 
 /// Runs the clients whose name contains one of `only` (all when there is none).
