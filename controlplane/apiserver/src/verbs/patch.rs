@@ -160,7 +160,8 @@ fn check_declared(call: &Call, config: &Value) -> Result<(), Status> {
         kind.api_version(),
         kind.kind
     );
-    Err(Status::new(api::Reason::InternalError, message))
+    // Upstream's words, but as what it is: the client's mistake, not an internal error.
+    Err(errors::bad_request(message))
 }
 
 fn config_for(call: &Call, mut config: Value) -> Result<Value, Status> {
