@@ -23,7 +23,7 @@ const CONFIG: &str = r#"
 "path.namespace" = "default"
 "#;
 /// Requests per operation.
-const EXAMPLES: &str = "3";
+const EXAMPLES: &str = "10";
 
 /// One row for each group and version whose path contains one of `only`.
 pub fn run(server: &Server, only: &[String]) -> Vec<Row> {
@@ -65,7 +65,7 @@ pub fn run(server: &Server, only: &[String]) -> Vec<Row> {
                 command.args(["--exclude-path-regex", "/(proxy|watch|exec|attach|portforward)"]);
                 let said = output(&mut command, RUN)?;
                 ensure!(!said.contains("Server error"), "{said}");
-                let cases = said.lines().find(|line| line.contains("generated"));
+                let cases = said.lines().find(|line| line.contains(" generated, "));
                 Ok(cases.unwrap_or("no server error").trim().to_owned())
             })
         })
