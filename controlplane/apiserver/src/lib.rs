@@ -39,6 +39,7 @@ mod route;
 mod serve;
 mod server;
 mod subresources;
+mod trace;
 mod verbs;
 
 pub use admission::{EventLimits, Exemptions};

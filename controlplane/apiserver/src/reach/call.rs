@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 
 use super::{Error, Target, connect::connect, target::WebhookConfig, tls::Tls};
-use crate::app::App;
+use crate::{app::App, trace};
 
 /// Largest answer that is read, in bytes: a conversion answers with as many objects as it was asked.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
@@ -68,7 +68,8 @@ pub async fn call(
 }
 
 async fn exchange(app: &App, key: Key, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
-    let request = request.map(Full::new);
+    let mut request = request.map(Full::new);
+    trace::pass_on(request.headers_mut());
     if let Some(mut sender) = app.idle.take(&key) {
         // The peer may have closed it just now; a request that was not written is sent again below.
         match sender.try_send_request(request).await {

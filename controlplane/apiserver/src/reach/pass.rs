@@ -10,6 +10,7 @@ use super::{Error, call::chain, connect::BoxStream};
 use crate::{
     metrics::LongRunning,
     respond::{self, BoxError, Reply},
+    trace,
 };
 
 /// Headers that belong to one connection, and credentials that are for us alone.
@@ -99,6 +100,7 @@ pub async fn exchange(
     let host = HeaderValue::from_str(&authority)
         .map_err(|_| Error::Config(format!("{authority:?} is no host")))?;
     request.headers_mut().insert(header::HOST, host);
+    trace::pass_on(request.headers_mut());
     let response =
         sender.send_request(request).await.map_err(|error| Error::Http(chain(&error)))?;
     Ok((response, rest))

@@ -1,6 +1,12 @@
 //! One HTTP request from its first byte to its answer: identity, audit, flow control, log line, metrics.
 
-use std::{convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use access::{User, authn};
 use api::{Reason, Status};
@@ -22,7 +28,11 @@ use crate::{
     query::Query,
     respond::{self, Reply},
     route::{self, Route, Target},
+    trace::Trace,
 };
+
+/// Requests that take longer are logged, as upstream.
+const SLOW: Duration = Duration::from_millis(500);
 
 /// The other end of a connection.
 pub struct Peer {
@@ -42,6 +52,7 @@ struct Seen {
     long: bool,
     started: Instant,
     audit_id: String,
+    trace: Trace,
     source: String,
     /// How errors are written.
     encoding: Encoding,
@@ -60,8 +71,10 @@ pub async fn handle(
         namespace = %seen.target.namespace,
         name = %seen.target.name,
         audit_id = %seen.audit_id,
+        trace_id = format_args!("{:032x}", seen.trace.id),
     );
-    let answered = answer(&app, peer.certificate, request, &seen).instrument(span).await;
+    let work = answer(&app, peer.certificate, request, &seen).instrument(span);
+    let answered = seen.trace.scope(work).await;
     let mut reply = answered.unwrap_or_else(|status| respond::status(&status, seen.encoding));
     if let Ok(id) = HeaderValue::from_str(&seen.audit_id) {
         reply.headers_mut().insert("audit-id", id);
@@ -95,6 +108,7 @@ fn look(request: &Request<Incoming>, address: IpAddr) -> Seen {
     Seen {
         encoding: accept::encoding(accept.unwrap_or_default()),
         audit_id: sent.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned),
+        trace: Trace::of(request.headers()),
         uri: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
         source: address.to_canonical().to_string(),
         started: Instant::now(),
@@ -302,5 +316,10 @@ fn finish(app: &App, seen: &Seen, code: u16) {
     };
     app.metrics.observe(request, (!seen.long).then_some(elapsed));
     let revision = app.cache.revision();
-    tracing::debug!(%method, %path, code, revision, millis = elapsed.as_secs_f64() * 1e3, "request");
+    let millis = elapsed.as_secs_f64() * 1e3;
+    tracing::debug!(%method, %path, code, revision, millis, "request");
+    if !seen.long && elapsed > SLOW {
+        let trace_id = format!("{:032x}", seen.trace.id);
+        tracing::info!(%verb, %path, code, millis, audit_id = seen.audit_id, trace_id, "slow request");
+    }
 }

@@ -70,7 +70,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
         return Ok(reply);
     } else {
         json!({"kind": "Fish", "path": request.uri().to_string(), "user": texts("x-remote-user"), "groups": texts("x-remote-group"),
-            "team": texts("x-remote-extra-team"), "authorization": texts("authorization")})
+            "team": texts("x-remote-extra-team"), "authorization": texts("authorization"), "trace": texts("traceparent")})
     };
     Ok(Response::new(Full::from(said.to_string())))
 }
@@ -107,6 +107,7 @@ async fn requests_are_passed_on_with_the_users_identity() {
     assert_eq!((code, &said["path"]), (200, &json!(path)), "{said}");
     assert_eq!(said["user"], json!(["kubernetes-admin"]));
     assert_eq!(said["groups"], json!(["system:masters", "system:authenticated"]));
+    assert_eq!(said["trace"].as_array().map(Vec::len), Some(1), "a trace begins here: {said}");
     let as_jane = [
         ("impersonate-user", "jane"),
         ("impersonate-group", "system:masters"),
