@@ -27,7 +27,7 @@ pub fn parse(text: &str) -> Option<Instant> {
         || !(1..=31).contains(&day)
         || hour > 23
         || minute > 59
-        || second > 60
+        || second > 59
     {
         return None;
     }
@@ -41,6 +41,10 @@ pub fn parse(text: &str) -> Option<Instant> {
     }
     let offset = parse_offset(rest)?;
     let days = days_from_civil(year, month, day);
+    // The 31st of April is the 1st of May.
+    if civil_from_days(days) != (year, month, day) {
+        return None;
+    }
     Some(Instant { seconds: days * 86_400 + hour * 3600 + minute * 60 + second - offset, nanos })
 }
 
@@ -53,8 +57,12 @@ fn parse_offset(text: &str) -> Option<i64> {
         b'-' => -1,
         _ => return None,
     };
+    let number = |part: &str, end: i64| -> Option<i64> {
+        let digits = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse().ok().filter(|number| digits && *number < end)
+    };
     let (hours, minutes) = text.get(1..)?.split_once(':')?;
-    Some(sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60))
+    Some(sign * (number(hours, 24)? * 3600 + number(minutes, 60)? * 60))
 }
 
 /// `2006-01-02T15:04:05Z`.
@@ -213,9 +221,17 @@ mod tests {
             format_micros(parse("2020-01-02T03:04:05.678901234Z").unwrap()),
             "2020-01-02T03:04:05.678901Z"
         );
-        for text in
-            ["", "2020", "2020-13-01T00:00:00Z", "2020-01-01 00:00:00Z", "2020-01-01T00:00:00"]
-        {
+        for text in [
+            "",
+            "2020",
+            "2020-13-01T00:00:00Z",
+            "2020-01-01 00:00:00Z",
+            "2020-01-01T00:00:00",
+            "2026-02-29T00:00:00Z",
+            "2020-01-01T00:00:60Z",
+            "2020-01-01T00:00:00+24:00",
+            "2020-01-01T00:00:00+2:00",
+        ] {
             assert!(parse(text).is_none(), "{text}");
         }
     }
