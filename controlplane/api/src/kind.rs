@@ -53,6 +53,8 @@ pub struct Kind {
     /// Root message in the schema table (`io.k8s.api.core.v1.Pod`); empty where there is none (custom resources).
     pub schema: String,
     pub columns: Vec<crate::columns::Column>,
+    /// What clients are warned of because the version is deprecated.
+    pub deprecation: Option<String>,
     /// What a CustomResourceDefinition says of this version; `None` for built-in kinds.
     pub custom: Option<std::sync::Arc<crate::structural::Custom>>,
 }

@@ -111,7 +111,9 @@ pub fn encoding(header: &str) -> Encoding {
     text.or(encodings.first()).copied().unwrap_or(Encoding::Json)
 }
 
-fn encoding_of(range: &Range<'_>) -> Option<Encoding> {
+/// The encoding that a media range names, if it is one of ours.
+#[must_use]
+pub fn encoding_of(range: &Range<'_>) -> Option<Encoding> {
     match range.media {
         "application/json" | "application/*" | "*/*" => Some(Encoding::Json),
         "application/yaml" | "application/x-yaml" => Some(Encoding::Yaml),
@@ -142,7 +144,7 @@ fn form_of(range: &Range<'_>) -> Option<Form> {
 
 /// 406 as upstream words it.
 #[must_use]
-fn not_acceptable(stream: bool) -> Status {
+pub fn not_acceptable(stream: bool) -> Status {
     let accepted = if stream {
         "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
     } else {

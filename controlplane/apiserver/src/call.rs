@@ -85,6 +85,12 @@ impl Call {
         if agent.is_empty() { "unknown".to_owned() } else { agent.chars().take(128).collect() }
     }
 
+    /// Whether JSON is written for people: when asked, else for browsers and what is used in shells, as upstream.
+    #[must_use]
+    pub fn is_pretty(&self) -> bool {
+        is_pretty(self.query.get("pretty"), self.header(header::USER_AGENT))
+    }
+
     /// Who writes, for `managedFields`.
     #[must_use]
     pub fn writer<'a>(&'a self, manager: &'a str, now: &'a str) -> Writer<'a> {
@@ -113,6 +119,13 @@ impl Call {
             api::Scope::Cluster => "",
             api::Scope::Namespaced => &self.target.namespace,
         }
+    }
+}
+
+fn is_pretty(asked: &str, agent: &str) -> bool {
+    match asked {
+        "" => ["curl", "Wget", "Mozilla/5.0"].iter().any(|name| agent.starts_with(name)),
+        asked => matches!(asked, "1" | "t" | "T" | "true" | "TRUE" | "True"),
     }
 }
 
@@ -156,6 +169,19 @@ pub fn equalities(selector: &str) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_get_their_json_in_lines() {
+        for (asked, agent, expect) in [
+            ("", "kubectl/v1.36.4", false),
+            ("", "curl/8.0", true),
+            ("false", "curl/8.0", false),
+            ("true", "kubectl/v1.36.4", true),
+            ("no", "Mozilla/5.0 (X11)", false),
+        ] {
+            assert_eq!(is_pretty(asked, agent), expect, "{asked} {agent}");
+        }
+    }
 
     #[test]
     fn equalities_are_found_in_field_selectors() {

@@ -52,7 +52,7 @@ pub fn json(code: StatusCode, value: &Value) -> Reply {
 pub fn status(status: &Status, encoding: Encoding) -> Reply {
     let code = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let value = status.to_json();
-    let mut reply = match write(&value, encoding) {
+    let mut reply = match written(&value, encoding) {
         Some((media, text)) if encoding != Encoding::Json => bytes(code, media, text),
         _ => json(code, &value),
     };
@@ -82,7 +82,7 @@ pub fn item(call: &Call, code: StatusCode, item: &Item) -> Reply {
     if call.output.form == Form::Plain
         && call.output.encoding == Encoding::Json
         && !convert::is_needed(&call.kind)
-        && !call.query.flag("pretty")
+        && !call.is_pretty()
     {
         return compress(
             call,
@@ -147,13 +147,13 @@ pub fn partial(object: &Value, version: &str) -> Value {
 /// Writes a tree in the negotiated encoding.
 #[must_use]
 pub fn encoded(call: &Call, code: StatusCode, value: &Value) -> Reply {
-    let written = match call.output.encoding {
-        Encoding::Json if call.query.flag("pretty") => {
+    let done = match call.output.encoding {
+        Encoding::Json if call.is_pretty() => {
             Some((JSON, serde_json::to_vec_pretty(value).expect("trees encode")))
         }
-        encoding => write(value, encoding),
+        encoding => written(value, encoding),
     };
-    let Some((media, text)) = written else {
+    let Some((media, text)) = done else {
         let kind = value["kind"].as_str().unwrap_or_default();
         let why = format!(
             "object {kind} does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message"
@@ -165,7 +165,8 @@ pub fn encoded(call: &Call, code: StatusCode, value: &Value) -> Reply {
 }
 
 /// Media type and bytes; `None` for what has no protobuf form.
-fn write(value: &Value, encoding: Encoding) -> Option<(&'static str, Vec<u8>)> {
+#[must_use]
+pub fn written(value: &Value, encoding: Encoding) -> Option<(&'static str, Vec<u8>)> {
     Some(match encoding {
         Encoding::Yaml => {
             ("application/yaml", serde_yaml_ng::to_string(value).unwrap_or_default().into_bytes())

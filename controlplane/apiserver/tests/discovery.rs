@@ -5,6 +5,7 @@
 mod common;
 
 use common::Cluster;
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -32,6 +33,57 @@ async fn discovery_has_both_forms() {
     );
     let (_, groups) = cluster.get("/apis").await;
     assert!(groups["groups"].as_array().unwrap().iter().any(|group| group["name"] == "apps"));
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn discovery_is_written_as_asked() {
+    let cluster = Cluster::start().await;
+    let protobuf = api::protobuf::MEDIA_TYPE;
+    let v2 = "g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let aggregated = format!("{protobuf};{v2}");
+    for (path, accept, kind) in [
+        ("/api", protobuf, "APIVersions"),
+        ("/apis", protobuf, "APIGroupList"),
+        ("/apis/apps", protobuf, "APIGroup"),
+        ("/api/v1", protobuf, "APIResourceList"),
+        ("/api", aggregated.as_str(), "APIGroupDiscoveryList"),
+        ("/apis", aggregated.as_str(), "APIGroupDiscoveryList"),
+    ] {
+        let response = cluster.send("GET", path, &[("accept", accept)], "").await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (200, &accept.parse().unwrap())
+        );
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let document = api::protobuf::decode(&bytes).unwrap();
+        assert_eq!(document["kind"], kind, "{path}");
+    }
+    let yaml = [("accept", "application/yaml")];
+    let (code, headers, text) = cluster.json("GET", "/apis/apps/v1", &yaml, &Value::Null).await;
+    assert_eq!((code, headers["content-type"].to_str().unwrap()), (200, "application/yaml"));
+    assert!(text.as_str().unwrap().contains("kind: APIResourceList"), "{text}");
+    let html = [("accept", "text/html")];
+    assert_eq!(cluster.json("GET", "/apis", &html, &Value::Null).await.0, 406);
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn clients_are_warned_and_people_get_lines() {
+    let cluster = Cluster::start().await;
+    let path = "/api/v1/namespaces/default/endpoints";
+    let (_, headers, _) = cluster.json("GET", path, &[], &Value::Null).await;
+    let warning =
+        "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"";
+    assert_eq!(headers["warning"], warning);
+    let table = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let (code, _, refused) =
+        cluster.json("GET", &format!("{path}?includeObject=All"), &table, &Value::Null).await;
+    let why = "Unable to convert to Table as requested: includeObject: Invalid value: \"All\": must be 'Metadata', 'Object', 'None', or empty";
+    assert_eq!((code, &refused["message"]), (400, &json!(why)));
+    let lines = cluster.send("GET", path, &[("user-agent", "curl/8.5.0")], "").await;
+    let lines = lines.into_body().collect().await.unwrap().to_bytes();
+    assert!(lines.starts_with(b"{\n  \""), "{lines:?}");
     cluster.handle.shutdown().await;
 }
 

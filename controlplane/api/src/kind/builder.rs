@@ -49,6 +49,7 @@ impl Group {
             selectable_fields: Vec::new(),
             schema: format!("{}.{kind}", self.schema),
             columns: crate::columns::built_in(self.name, kind),
+            deprecation: None,
             custom: None,
         }
     }
@@ -83,6 +84,13 @@ impl Kind {
     /// Space-separated verbs instead of all.
     pub(super) fn only(mut self, verbs: &str) -> Self {
         self.verbs = split(verbs);
+        self
+    }
+
+    /// `v1 Endpoints is deprecated in <this>`.
+    pub(super) fn deprecated(mut self, since: &str) -> Self {
+        self.deprecation =
+            Some(format!("{} {} is deprecated in {since}", self.api_version(), self.kind));
         self
     }
 

@@ -53,11 +53,15 @@ pub(super) fn kinds() -> Vec<Kind> {
 }
 
 fn component_status() -> Kind {
-    CORE.cluster("ComponentStatus", "componentstatuses").short("cs").only("get list")
+    CORE.cluster("ComponentStatus", "componentstatuses")
+        .short("cs")
+        .only("get list")
+        .deprecated("v1.19+")
 }
 
 fn endpoints() -> Kind {
-    let mut kind = CORE.namespaced("Endpoints", "endpoints").short("ep");
+    let since = "v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+    let mut kind = CORE.namespaced("Endpoints", "endpoints").short("ep").deprecated(since);
     kind.singular = "endpoints".to_owned();
     kind
 }

@@ -59,9 +59,21 @@ fn row(definition: &Value, version: &Value, stored: &str, known: Known<'_>) -> K
         selectable_fields: selectable(&version["selectableFields"]),
         schema: String::new(),
         columns: api::columns::custom(&version["additionalPrinterColumns"]),
+        deprecation: deprecation(spec, version, &kind),
         custom: Some(custom(definition, version, stored, known)),
         kind,
     }
+}
+
+/// The version's own words, or upstream's.
+fn deprecation(spec: &Value, version: &Value, kind: &str) -> Option<String> {
+    if version["deprecated"] != true {
+        return None;
+    }
+    let own = version["deprecationWarning"].as_str().map(str::to_owned);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (group, version) = (text(&spec["group"]), text(&version["name"]));
+    Some(own.unwrap_or_else(|| format!("{group}/{version} {kind} is deprecated")))
 }
 
 fn texts(list: &Value) -> Vec<String> {
@@ -157,9 +169,12 @@ mod tests {
             "versions": [
                 {"name": "v1alpha1", "served": true, "storage": true, "subresources": {"status": {}},
                  "additionalPrinterColumns": [{"name": "State", "type": "string", "jsonPath": ".status.state"}]},
-                {"name": "v0", "served": false, "storage": false}]}});
+                {"name": "v0", "served": false, "storage": false},
+                {"name": "v1alpha0", "served": true, "storage": false, "deprecated": true}]}});
         let rows = rows(&definition, &|_, _, _| None);
-        assert_eq!(rows.len(), 1);
+        let warnings: Vec<Option<&str>> =
+            rows.iter().map(|row| row.deprecation.as_deref()).collect();
+        assert_eq!(warnings, [None, Some("metal.bulkhead.io/v1alpha0 Machine is deprecated")]);
         let kind = &rows[0];
         assert_eq!((kind.list_kind.as_str(), kind.singular.as_str()), ("MachineList", "machine"));
         assert_eq!(kind.columns.len(), 2);

@@ -48,6 +48,7 @@ pub fn kinds() -> Vec<Kind> {
             {"name": "Memory", "type": "string", "jsonPath": if scope == Scope::Cluster { ".usage.memory" } else { ".containers[0].usage.memory" }},
             {"name": "Window", "type": "string", "jsonPath": ".window"},
         ])),
+        deprecation: None,
         custom: None,
     };
     vec![

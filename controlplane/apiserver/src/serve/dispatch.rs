@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 
 use crate::{
-    accept::{self, Offer, Output},
+    accept::{self, Form, Offer, Output},
     app::App,
     audit,
     call::{self, Call},
@@ -41,9 +41,12 @@ pub async fn handle(
     let attributes = call::attributes(&user, verb, &target, &query);
     authorize(&app, &attributes)?;
     let kind = find(&app, &target)?;
+    let output = negotiate(&kind, &target, verb, &parts.headers)?;
+    check_table_options(output, &query)?;
+    let warnings = kind.deprecation.clone().into_iter().collect();
     let call = Call {
         collection: Collection::of(&kind.group, &kind.plural),
-        output: negotiate(&kind, &target, verb, &parts.headers)?,
+        output,
         app,
         kind,
         target,
@@ -53,7 +56,7 @@ pub async fn handle(
         query,
         headers: parts.headers,
         user,
-        warnings: Arc::new(Mutex::new(Vec::new())),
+        warnings: Arc::new(Mutex::new(warnings)),
         body: Some(body),
         upgrade,
     };
@@ -128,6 +131,17 @@ fn negotiate(
     let metadata = !reviews::is_review(kind);
     let offer = Offer { protobuf, stream: verb == "watch", metadata };
     accept::negotiate(&accept, offer)
+}
+
+fn check_table_options(output: Output, query: &Query) -> Result<(), Status> {
+    let given = query.get("includeObject");
+    let known = matches!(given, "" | "None" | "Metadata" | "Object");
+    if known || !matches!(output.form, Form::Table(_)) {
+        return Ok(());
+    }
+    Err(errors::bad_request(format!(
+        "Unable to convert to Table as requested: includeObject: Invalid value: {given:?}: must be 'Metadata', 'Object', 'None', or empty"
+    )))
 }
 
 async fn run(call: Call) -> Result<Reply, Status> {

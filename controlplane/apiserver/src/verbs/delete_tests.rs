@@ -19,6 +19,7 @@ fn kind(plural: &str) -> Kind {
         selectable_fields: vec![],
         schema: String::new(),
         columns: vec![],
+        deprecation: None,
         custom: None,
     }
 }

@@ -159,7 +159,7 @@ fn gone(call: &Call, token: Option<&Token>, expired: Expired) -> Status {
 
 fn reply(call: &Call, page: &Page) -> Reply {
     let plain = call.output.form == Form::Plain && call.output.encoding == Encoding::Json;
-    if plain && !convert::is_needed(&call.kind) && !call.query.flag("pretty") {
+    if plain && !convert::is_needed(&call.kind) && !call.is_pretty() {
         return copied(call, page);
     }
     let objects: Vec<_> =
