@@ -9,6 +9,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 use access::pki;
 use bytes::Bytes;
 use common::Cluster;
+use futures::StreamExt;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
@@ -18,6 +19,11 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+};
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, client::IntoClientRequest},
 };
 
 /// Answers log requests with their path, and echoes upgraded streams. Wants our client certificate.
@@ -105,18 +111,63 @@ async fn logs_come_from_the_agent() {
     cluster.handle.shutdown().await;
 }
 
+/// A connection without HTTP/2.
+async fn connect(cluster: &Cluster) -> TlsStream<TcpStream> {
+    let pki = &cluster.handle.pki;
+    let mut config = pki::client_tls_config(pki.ca_pem(), Some(pki.admin())).unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let stream = TcpStream::connect(cluster.handle.addresses[0]).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    connector.connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await.unwrap()
+}
+
+/// The messages of a GET over a WebSocket.
+async fn socket(
+    cluster: &Cluster,
+    path: &str,
+    protocol: &str,
+) -> WebSocketStream<TlsStream<TcpStream>> {
+    let mut request = format!("wss://127.0.0.1{path}").into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
+    let (socket, response) =
+        tokio_tungstenite::client_async(request, connect(cluster).await).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], protocol);
+    socket
+}
+
+#[tokio::test]
+async fn logs_and_watches_come_over_websockets() {
+    let cluster = Cluster::start().await;
+    let pod = pod_on_agent(&cluster).await;
+    let path = format!("{pod}/log?follow=true");
+    let mut log = socket(&cluster, &path, "binary.k8s.io").await;
+    let mut text = Vec::new();
+    while let Some(Ok(Message::Binary(piece))) = log.next().await {
+        text.extend_from_slice(&piece);
+    }
+    assert_eq!(text, b"/containerLogs/default/p/c?follow=true");
+    let mut log = socket(&cluster, &path, "base64.binary.k8s.io").await;
+    assert_eq!(log.next().await.unwrap().unwrap(), Message::text(""));
+    assert!(matches!(log.next().await.unwrap().unwrap(), Message::Text(_)));
+    let pods = "/api/v1/namespaces/default/pods?watch=true";
+    let mut watch = socket(&cluster, pods, "events.example").await;
+    for expect in ["ADDED", "DELETED"] {
+        let message = watch.next().await.unwrap().unwrap();
+        let event: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+        assert_eq!(
+            (&event["type"], &event["object"]["metadata"]["name"]),
+            (&json!(expect), &json!("p"))
+        );
+        cluster.json("DELETE", pod, &[], &json!({"gracePeriodSeconds": 0})).await;
+    }
+    cluster.handle.shutdown().await;
+}
+
 #[tokio::test]
 async fn upgrades_pass_through_byte_for_byte() {
     let cluster = Cluster::start().await;
     let pod = pod_on_agent(&cluster).await;
-    let mut config =
-        pki::client_tls_config(cluster.handle.pki.ca_pem(), Some(cluster.handle.pki.admin()))
-            .unwrap();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let stream = TcpStream::connect(cluster.handle.addresses[0]).await.unwrap();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let stream =
-        connector.connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await.unwrap();
+    let stream = connect(&cluster).await;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection.with_upgrades());

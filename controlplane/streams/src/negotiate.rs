@@ -64,6 +64,13 @@ pub(crate) const COMMAND_SPDY: &[Row] = &[
 pub(crate) const COMMAND_SPDY_NAMES: &[&str] =
     &["v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"];
 
+/// Sub-protocols of answers that are bytes.
+pub(crate) const BYTES_SOCKETS: &[Row] = &[
+    socket("binary.k8s.io", Coding::Binary, 1),
+    socket("base64.binary.k8s.io", Coding::Base64, 1),
+    socket("", Coding::Binary, 1),
+];
+
 pub(crate) const FORWARD_SOCKETS: &[Row] = &[
     ("SPDY/3.1+portforward.k8s.io", Transport::Tunnel),
     socket("v4.channel.k8s.io", Coding::Binary, 4),
@@ -90,13 +97,18 @@ pub(crate) fn agree<B>(
     if !has_token(headers, &CONNECTION, "upgrade") {
         return Err(Refusal::NoUpgrade);
     }
-    if has_token(headers, &UPGRADE, "websocket") {
+    if is_websocket(headers) {
         agree_socket(headers, offer.sockets)
     } else if has_token(headers, &UPGRADE, "spdy/3.1") {
         agree_spdy(headers, offer)
     } else {
         Err(Refusal::NoUpgrade)
     }
+}
+
+/// Whether a request wants a WebSocket.
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
+    has_token(headers, &CONNECTION, "upgrade") && has_token(headers, &UPGRADE, "websocket")
 }
 
 fn tokens(
@@ -120,22 +132,41 @@ fn choose<'a>(mut names: impl Iterator<Item = &'a str>, rows: &[Row]) -> Option<
     }
 }
 
-fn agree_socket(headers: &HeaderMap, rows: &[Row]) -> Result<(Response<()>, Transport), Refusal> {
+/// Agrees to a WebSocket under one of the rows' names.
+pub(crate) fn agree_socket(
+    headers: &HeaderMap,
+    rows: &[Row],
+) -> Result<(Response<()>, Transport), Refusal> {
+    let mut response = open_socket(headers)?;
+    let (name, transport) = choose(tokens(headers, SEC_WEBSOCKET_PROTOCOL), rows)
+        .ok_or(Refusal::NoCommonProtocol { accepted: &[] })?;
+    if !name.is_empty() {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
+    }
+    Ok((response, transport))
+}
+
+/// Agrees to a WebSocket under the first name that the client gives.
+pub(crate) fn agree_any(headers: &HeaderMap) -> Result<Response<()>, Refusal> {
+    let mut response = open_socket(headers)?;
+    if let Some(name) = tokens(headers, SEC_WEBSOCKET_PROTOCOL).next() {
+        let name = HeaderValue::from_str(name).map_err(|_| Refusal::BadWebSocket)?;
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
+    }
+    Ok(response)
+}
+
+fn open_socket(headers: &HeaderMap) -> Result<Response<()>, Refusal> {
     let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| !key.is_empty());
     let key = key.ok_or(Refusal::BadWebSocket)?;
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(Refusal::BadWebSocket);
     }
-    let (name, transport) = choose(tokens(headers, SEC_WEBSOCKET_PROTOCOL), rows)
-        .ok_or(Refusal::NoCommonProtocol { accepted: &[] })?;
     let accept = derive_accept_key(key.as_bytes());
     let accept = HeaderValue::from_str(&accept).map_err(|_| Refusal::BadWebSocket)?;
     let mut response = switching("websocket");
     response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept);
-    if !name.is_empty() {
-        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
-    }
-    Ok((response, transport))
+    Ok(response)
 }
 
 fn agree_spdy(headers: &HeaderMap, offer: Offer) -> Result<(Response<()>, Transport), Refusal> {

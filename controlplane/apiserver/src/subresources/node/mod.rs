@@ -16,10 +16,11 @@ use crate::{
     call::Call,
     errors, reach,
     respond::{self, Reply},
+    serve::websocket,
 };
 
 /// `log`, `exec`, `attach` and `portforward` of a pod.
-pub async fn pod_stream(call: Call) -> Result<Reply, Status> {
+pub async fn pod_stream(mut call: Call) -> Result<Reply, Status> {
     let pod = call.current()?;
     let pod = pod.value();
     let verb = call.target.subresource.clone();
@@ -47,14 +48,18 @@ pub async fn pod_stream(call: Call) -> Result<Reply, Status> {
         )));
     }
     let peer = agent(&call, node)?;
-    let query = call.query.encode();
-    let log = verb == "log";
-    let mut reply = forward::forward(call, peer, &with_query(&path, &query), log).await?;
-    if log {
-        // Generated clients do not read an answer without a type.
-        let text = HeaderValue::from_static("text/plain");
-        reply.headers_mut().entry(http::header::CONTENT_TYPE).or_insert(text);
+    let path = with_query(&path, &call.query.encode());
+    if verb != "log" {
+        return forward::forward(call, peer, &path, false).await;
     }
+    let socket = websocket::take(&mut call);
+    let mut reply = forward::forward(call, peer, &path, true).await?;
+    if let Some(socket) = socket {
+        return socket.carry_bytes(reply);
+    }
+    // Generated clients do not read an answer without a type.
+    let text = HeaderValue::from_static("text/plain");
+    reply.headers_mut().entry(http::header::CONTENT_TYPE).or_insert(text);
     Ok(reply)
 }
 

@@ -17,6 +17,7 @@ use crate::{
     errors,
     query::{VersionMatch, forbidden_list_option},
     respond::Reply,
+    serve::websocket,
 };
 use stream::Stream;
 
@@ -34,12 +35,14 @@ enum Start {
 }
 
 /// Answers with a stream that ends at its timeout, at shutdown, or when its reader is too slow.
-pub async fn watch(call: Call) -> Result<Reply, Status> {
+pub async fn watch(mut call: Call) -> Result<Reply, Status> {
+    let socket = websocket::take(&mut call);
+    let encoding = call.output.encoding;
     let permit = call.app.watchers.clone().try_acquire_owned().map_err(|_| errors::too_many())?;
     let filter = Filter::parse(&call)?;
     let interest = interest(&call, &filter);
     let start = start(&call).await?;
-    let media = match call.output.encoding {
+    let media = match encoding {
         Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
         Encoding::Json | Encoding::Yaml => "application/json",
     };
@@ -69,7 +72,10 @@ pub async fn watch(call: Call) -> Result<Reply, Status> {
     reply
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    Ok(reply)
+    match socket {
+        Some(socket) => socket.carry_events(reply, encoding),
+        None => Ok(reply),
+    }
 }
 
 fn interest(call: &Call, filter: &Filter) -> Interest {
