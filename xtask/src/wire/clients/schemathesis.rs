@@ -44,6 +44,8 @@ pub fn run(server: &Server, only: &[String]) -> Vec<Row> {
             row("schemathesis", &path, || {
                 let url = format!("http://{address}");
                 let mut command = Command::new(&python);
+                // It writes what it keeps into the folder that it runs in.
+                command.current_dir(server.folder());
                 command.args([
                     "-m",
                     "schemathesis.cli",
