@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, time::DelayQueue};
 use tracing::{debug, warn};
 
-use crate::{Error, Informers, metrics::QueueMetrics};
+use crate::{Error, Informers, metrics::QueueMetrics, ownership::Kept};
 
 /// Reconciliations of one controller at a time.
 const CONCURRENT_MAX: usize = 16;
@@ -192,14 +192,10 @@ impl Queue {
 }
 
 /// Waits until the informer shows one's own write, so that the next plan is not made from the past.
-pub(crate) async fn wait_until<K>(
+pub(crate) async fn wait_until<K: Kept>(
     informer: &Informer<K>,
     test: impl Fn(&Informer<K>) -> bool,
-) -> Result<(), Error>
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
-    K: serde::de::DeserializeOwned,
-{
+) -> Result<(), Error> {
     let mut changes = informer.changes();
     let seen = async {
         while !test(informer) {

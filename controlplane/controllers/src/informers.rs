@@ -15,10 +15,9 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use kube::{Api, Client, Resource, ResourceExt, runtime::watcher};
-
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::Key;
+use crate::{driver::Key, ownership::Kept};
 
 /// The informers.
 #[derive(Debug, Clone)]
@@ -116,12 +115,10 @@ impl Informers {
 }
 
 /// Keys to look at, for each change of a kind. `keys` may name the object itself, its owner, or several.
-pub(crate) fn wakes<K, F>(informer: &Informer<K>, keys: F) -> BoxStream<'static, Key>
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
-    K: serde::de::DeserializeOwned,
-    F: Fn(&K) -> Vec<Key> + Send + 'static,
-{
+pub(crate) fn wakes<K: Kept>(
+    informer: &Informer<K>,
+    keys: impl Fn(&K) -> Vec<Key> + Send + 'static,
+) -> BoxStream<'static, Key> {
     let changes = informer.changes();
     let informer = informer.clone();
     changes

@@ -25,6 +25,7 @@ mod replicaset;
 mod revisions;
 mod serviceaccount;
 mod statefulset;
+mod status;
 
 pub use error::Error;
 use futures::{FutureExt as _, future::BoxFuture};

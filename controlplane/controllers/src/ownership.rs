@@ -1,8 +1,10 @@
 //! Which objects a controller manages: those it controls, orphans that its selector matches (adopted), and no longer those whose labels
 //! left it (released). The rules are upstream's `pkg/controller/controller_ref_manager.go`.
 
-use std::sync::Arc;
+use std::{fmt::Debug, sync::Arc};
 
+use client::Informer;
+use futures::stream::BoxStream;
 use k8s_openapi::{
     NamespaceResourceScope,
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
@@ -19,7 +21,7 @@ use crate::{
     Error,
     driver::{Key, Shared},
     error::ignore_not_found,
-    informers::own_key,
+    informers::{own_key, owner_key, wakes},
 };
 
 /// What a controller does about an object.
@@ -32,27 +34,23 @@ enum Claim {
 }
 
 /// A kind whose objects the controllers keep and read.
-pub(crate) trait Owned:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + DeserializeOwned
-    + std::fmt::Debug
-    + Send
-    + Sync
-    + 'static
+pub(crate) trait Kept:
+    Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
 {
 }
 
-impl<K> Owned for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug
-        + Send
-        + Sync
-        + 'static
+impl<K> Kept for K where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
 {
 }
+
+/// One whose objects are in namespaces, so that they can own others and be owned there.
+pub(crate) trait Owned:
+    Kept + Resource<DynamicType = (), Scope = NamespaceResourceScope>
+{
+}
+
+impl<K: Kept + Resource<DynamicType = (), Scope = NamespaceResourceScope>> Owned for K {}
 
 /// Whether a selector matches an object; one that cannot be parsed, and an empty one, match nothing (validation refuses both).
 pub(crate) fn selects<K: Resource>(selector: &LabelSelector, object: &K) -> bool {
@@ -60,8 +58,25 @@ pub(crate) fn selects<K: Resource>(selector: &LabelSelector, object: &K) -> bool
     !selector.selects_all() && selector.matches(object.labels())
 }
 
+/// Keys of owners to look at: of those that changed, that control what changed, and that would adopt it.
+pub(crate) fn owner_wakes<O: Owned, K: Owned>(
+    owners: &Informer<O>,
+    objects: &Informer<K>,
+    selector: impl Fn(&O) -> Option<LabelSelector> + Send + 'static,
+) -> Vec<BoxStream<'static, Key>> {
+    let known = owners.clone();
+    vec![
+        wakes(owners, |owner| vec![own_key(owner)]),
+        wakes(objects, move |object| {
+            let mut keys = owner_key(object, &O::kind(&()));
+            keys.extend(adopters(&known.all(), &selector, object));
+            keys
+        }),
+    ]
+}
+
 /// Keys of those owners that would adopt an object that nobody controls.
-pub(crate) fn adopters<O: Owned, K: Owned>(
+fn adopters<O: Owned, K: Owned>(
     owners: &[Arc<O>],
     selector: impl Fn(&O) -> Option<LabelSelector>,
     object: &K,

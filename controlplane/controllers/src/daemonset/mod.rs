@@ -7,35 +7,31 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Pod};
-use kube::{
-    Api, Resource, ResourceExt,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use kube::{Resource, ResourceExt};
 
 use crate::{
     Error,
     driver::{Again, Key, Shared, drive},
-    error::ignore_not_found,
-    informers::{own_key, owner_key, wakes},
-    ownership::{adopters, claim},
+    informers::{own_key, wakes},
+    ownership::{claim, owner_wakes},
     podset,
     revisions::{self, HASH_LABEL},
+    status,
 };
+
+/// Fields of the status that are left out when they are 0.
+const OPTIONAL_COUNTS: [&str; 3] =
+    ["numberAvailable", "numberUnavailable", "updatedNumberScheduled"];
 
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Shared) {
     let informers = &shared.informers;
-    let (sets, all) = (informers.daemon_sets.clone(), informers.daemon_sets.clone());
-    let woken = vec![
-        wakes(&informers.daemon_sets, |set| vec![own_key(set)]),
-        wakes(&informers.pods, |pod| owner_key(pod, "DaemonSet")),
-        wakes(&informers.pods, move |pod| {
-            let selector = |set: &DaemonSet| set.spec.as_ref().map(|spec| spec.selector.clone());
-            adopters(&sets.all(), selector, pod)
-        }),
-        wakes(&informers.nodes, move |_| all.all().iter().map(|set| own_key(&**set)).collect()),
-    ];
+    let selector = |set: &DaemonSet| set.spec.as_ref().map(|spec| spec.selector.clone());
+    let mut woken = owner_wakes(&informers.daemon_sets, &informers.pods, selector);
+    let sets = informers.daemon_sets.clone();
+    woken.push(wakes(&informers.nodes, move |_| {
+        sets.all().iter().map(|set| own_key(&**set)).collect()
+    }));
     let owned = shared.clone();
     drive("daemonset", &shared, woken, move |key| reconcile(owned.clone(), key)).await;
 }
@@ -53,7 +49,7 @@ async fn reconcile(shared: Shared, key: Key) -> Result<Again, Error> {
     let plan = plan::plan(&set, &hash, &pods, &informers.nodes.all(), Timestamp::now());
     let outcome = apply(&shared, &set, &hash, &plan).await;
     if set.status.as_ref() != Some(&plan.status) {
-        write_status(&shared, &set, &plan).await?;
+        status::write(&shared, &*set, &plan.status, &OPTIONAL_COUNTS).await?;
     }
     outcome?;
     let live: BTreeSet<&String> =
@@ -91,19 +87,4 @@ fn pod_of(set: &DaemonSet, hash: &str, node: &str) -> Pod {
     nodes::with_defaults(spec);
     nodes::pin(spec, node);
     pod
-}
-
-async fn write_status(shared: &Shared, set: &DaemonSet, plan: &plan::Plan) -> Result<(), Error> {
-    let api: Api<DaemonSet> =
-        Api::namespaced(shared.client.clone(), &set.namespace().unwrap_or_default());
-    let mut status = json!(plan.status);
-    // Counts of zero are left out, so they have to be taken out.
-    for count in ["numberAvailable", "numberUnavailable", "updatedNumberScheduled"] {
-        let fields = status.as_object_mut().expect("a status is an object");
-        fields.entry(count).or_insert(serde_json::Value::Null);
-    }
-    let patch = Patch::Merge(json!({"status": status}));
-    ignore_not_found(api.patch_status(&set.name_any(), &PatchParams::default(), &patch).await)
-        .map_err(Error::api("write a daemon set's status"))?;
-    Ok(())
 }

@@ -18,26 +18,16 @@ use crate::{
     Error,
     driver::{Again, Key, Shared, drive, wait_until},
     error::ignore_not_found,
-    informers::{is_controlled_by, own_key, owner_key, wakes},
-    ownership::{adopters, claim},
+    informers::is_controlled_by,
+    ownership::{claim, owner_wakes},
     pods::is_active,
 };
 
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Shared) {
     let informers = &shared.informers;
-    let woken = vec![
-        wakes(&informers.deployments, |deployment| vec![own_key(deployment)]),
-        wakes(&informers.replica_sets, |set| owner_key(set, "Deployment")),
-        wakes(&informers.replica_sets, {
-            let owners = informers.deployments.clone();
-            move |set| {
-                let selector =
-                    |owner: &Deployment| owner.spec.as_ref().map(|spec| spec.selector.clone());
-                adopters(&owners.all(), selector, set)
-            }
-        }),
-    ];
+    let selector = |it: &Deployment| it.spec.as_ref().map(|spec| spec.selector.clone());
+    let woken = owner_wakes(&informers.deployments, &informers.replica_sets, selector);
     let owned = shared.clone();
     drive("deployment", &shared, woken, move |key| reconcile(owned.clone(), key)).await;
 }
@@ -124,8 +114,7 @@ async fn create(
 /// The next hash of this template will be another one.
 async fn raise_collisions(shared: &Shared, deployment: &Deployment) -> Result<(), Error> {
     let count = deployment.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
-    let patch = json!({"status": {"collisionCount": count + 1}});
-    patch_status(shared, deployment, &patch).await
+    crate::status::write(shared, deployment, &json!({"collisionCount": count + 1}), &[]).await
 }
 
 async fn patch_set(
@@ -172,21 +161,9 @@ async fn write_status(
         ignore_not_found(patched).map_err(Error::api("annotate a deployment"))?;
     }
     match &plan.status {
-        Some(status) => patch_status(shared, deployment, &status::patch(status)).await,
+        Some(status) => {
+            crate::status::write(shared, deployment, status, &status::OPTIONAL_COUNTS).await
+        }
         None => Ok(()),
     }
-}
-
-async fn patch_status(
-    shared: &Shared,
-    deployment: &Deployment,
-    patch: &serde_json::Value,
-) -> Result<(), Error> {
-    let namespace = deployment.namespace().unwrap_or_default();
-    let api: Api<Deployment> = Api::namespaced(shared.client.clone(), &namespace);
-    let patched = api
-        .patch_status(&deployment.name_any(), &PatchParams::default(), &Patch::Merge(patch))
-        .await;
-    ignore_not_found(patched).map_err(Error::api("write a deployment's status"))?;
-    Ok(())
 }

@@ -12,6 +12,10 @@ use kube::ResourceExt;
 use super::plan::Bounds;
 use crate::driver::Again;
 
+/// Fields that are left out when they are 0.
+pub(super) const OPTIONAL_COUNTS: [&str; 5] =
+    ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas"];
+
 /// The status, and when to look again (a progress deadline).
 pub(super) fn status(
     deployment: &Deployment,
@@ -48,18 +52,6 @@ pub(super) fn status(
     }
     status.conditions = Some(conditions);
     (status, again)
-}
-
-/// The merge patch that writes a status: counts of zero are left out of it, so they are taken out of the object.
-pub(super) fn patch(status: &DeploymentStatus) -> serde_json::Value {
-    let mut patch = serde_json::json!({"status": {
-        "replicas": null, "updatedReplicas": null, "readyReplicas": null, "availableReplicas": null,
-        "unavailableReplicas": null,
-    }});
-    if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(status) {
-        fields.into_iter().for_each(|(name, value)| patch["status"][name] = value);
-    }
-    patch
 }
 
 fn some(count: i32) -> Option<i32> {
@@ -169,18 +161,5 @@ fn put(conditions: &mut Vec<DeploymentCondition>, said: Said, now: Timestamp) {
     match known {
         Some(index) => conditions[index] = condition,
         None => conditions.push(condition),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_of_zero_are_taken_out() {
-        let status = DeploymentStatus { replicas: Some(2), ..DeploymentStatus::default() };
-        let patch = patch(&status);
-        assert_eq!(patch["status"]["replicas"], 2);
-        assert_eq!(patch["status"].get("readyReplicas"), Some(&serde_json::Value::Null));
     }
 }

@@ -28,8 +28,8 @@ use crate::{
     Error,
     driver::{Again, Key, Shared, drive, wait_until},
     error::ignore_not_found,
-    informers::{is_controlled_by, own_key, owner_key, wakes},
-    ownership::{adopters, claim, selects},
+    informers::{is_controlled_by, owner_key, wakes},
+    ownership::{claim, owner_wakes, selects},
     podset,
 };
 
@@ -40,20 +40,13 @@ const CONTROLLER: &str = "kubernetes.io/job-controller";
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Shared) {
     let informers = &shared.informers;
-    let jobs = informers.jobs.clone();
-    let woken = vec![
-        wakes(&informers.jobs, |job| vec![own_key(job)]),
-        wakes(&informers.pods, |pod| {
-            let mut keys = owner_key(pod, "Job");
-            let namespace = pod.namespace().unwrap_or_default();
-            let named = pod.labels().get(NAME_LABEL).filter(|_| is_tracked(pod)).cloned();
-            keys.extend(named.map(|name| Key { namespace, name }));
-            keys
-        }),
-        wakes(&informers.pods, move |pod| {
-            adopters(&jobs.all(), |job: &Job| job.spec.as_ref()?.selector.clone(), pod)
-        }),
-    ];
+    let selector = |job: &Job| job.spec.as_ref()?.selector.clone();
+    let mut woken = owner_wakes(&informers.jobs, &informers.pods, selector);
+    woken.push(wakes(&informers.pods, |pod| {
+        let namespace = pod.namespace().unwrap_or_default();
+        let named = pod.labels().get(NAME_LABEL).filter(|_| is_tracked(pod)).cloned();
+        named.map(|name| Key { namespace, name }).into_iter().collect()
+    }));
     let owned = shared.clone();
     drive("job", &shared, woken, move |key| reconcile(owned.clone(), key)).await;
 }

@@ -14,7 +14,6 @@ use crate::{Informers, ownership::Owned};
 
 /// A kind that keeps a number of equal pods.
 pub(crate) trait Replicated: Owned {
-    const KIND: &'static str;
     /// The controller's name in logs and metrics.
     const CONTROLLER: &'static str;
 
@@ -27,7 +26,6 @@ pub(crate) trait Replicated: Owned {
 }
 
 impl Replicated for ReplicaSet {
-    const KIND: &'static str = "ReplicaSet";
     const CONTROLLER: &'static str = "replicaset";
 
     fn informer(informers: &Informers) -> &Informer<Self> {
@@ -44,7 +42,6 @@ impl Replicated for ReplicaSet {
 }
 
 impl Replicated for ReplicationController {
-    const KIND: &'static str = "ReplicationController";
     const CONTROLLER: &'static str = "replicationcontroller";
 
     fn informer(informers: &Informers) -> &Informer<Self> {

@@ -6,30 +6,22 @@ mod plan;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 pub(crate) use kind::Replicated;
-use kube::{
-    Api, ResourceExt,
-    api::{Patch, PatchParams},
-};
+use kube::ResourceExt;
 
 use crate::{
     Error,
     driver::{Again, Key, Shared, drive},
-    error::ignore_not_found,
-    informers::{is_controlled_by, own_key, owner_key, wakes},
-    ownership::{adopters, claim},
+    informers::is_controlled_by,
+    ownership::{claim, owner_wakes},
     pods::is_active,
     podset::{self, Failure},
+    status,
 };
 
 /// Runs the controller of one of the kinds until shutdown.
 pub(crate) async fn run<S: Replicated>(shared: Shared) {
     let informers = &shared.informers;
-    let owners = S::informer(informers).clone();
-    let woken = vec![
-        wakes(&owners, |set| vec![own_key(set)]),
-        wakes(&informers.pods, |pod| owner_key(pod, S::KIND)),
-        wakes(&informers.pods, move |pod| adopters(&owners.all(), S::selector, pod)),
-    ];
+    let woken = owner_wakes(S::informer(informers), &informers.pods, S::selector);
     let owned = shared.clone();
     drive(S::CONTROLLER, &shared, woken, move |key| reconcile::<S>(owned.clone(), key)).await;
 }
@@ -48,12 +40,9 @@ async fn reconcile<S: Replicated>(shared: Shared, key: Key) -> Result<Again, Err
     let set = owner.view();
     let plan = plan::plan(&set, &pods, Timestamp::now());
     let outcome = manage(&shared, &*owner, &set, &plan).await;
-    let status = plan::with_failure(plan.status, outcome.as_ref().err(), Timestamp::now());
-    if set.status.as_ref() != Some(&status) {
-        let sets: Api<S> = Api::namespaced(shared.client.clone(), &key.namespace);
-        let patch = Patch::Merge(plan::patch(&status));
-        ignore_not_found(sets.patch_status(&key.name, &PatchParams::default(), &patch).await)
-            .map_err(Error::api("write the status of a set of pods"))?;
+    let new = plan::with_failure(plan.status, outcome.as_ref().err(), Timestamp::now());
+    if set.status.as_ref() != Some(&new) {
+        status::write(&shared, &*owner, &new, &["conditions"]).await?;
     }
     outcome.map_err(|failure| failure.error)?;
     Ok(plan.again)

@@ -11,7 +11,6 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{OwnerReference, Time},
 };
 use kube::ResourceExt;
-use serde_json::{Value, json};
 
 use crate::{
     driver::Again,
@@ -133,15 +132,6 @@ pub(super) fn with_failure(
     status
 }
 
-/// A merge patch of the status; conditions that are gone are taken out.
-pub(super) fn patch(status: &ReplicaSetStatus) -> Value {
-    let mut patch = json!({"status": status});
-    if status.conditions.is_none() {
-        patch["status"]["conditions"] = Value::Null;
-    }
-    patch
-}
-
 /// A new pod of the set, whose kind may be the older one: the reference to it comes from there.
 pub(super) fn pod_of(set: &ReplicaSet, owner: Option<OwnerReference>) -> Pod {
     let template = set.spec.clone().unwrap_or_default().template.unwrap_or_default();
@@ -197,7 +187,6 @@ mod tests {
         assert_eq!(with_failure(status.clone(), Some(&failure), later), status);
         let well = with_failure(status, None, later);
         assert_eq!(well.conditions, None);
-        assert_eq!(patch(&well)["status"].get("conditions"), Some(&Value::Null));
     }
 
     #[test]

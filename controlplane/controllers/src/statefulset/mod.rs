@@ -10,34 +10,25 @@ use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet},
     core::v1::PersistentVolumeClaim,
 };
-use kube::{
-    Api, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
-};
-use serde_json::json;
+use kube::{Api, ResourceExt, api::PostParams};
 
 use crate::{
     Error,
     driver::{Again, Key, Shared, drive},
-    error::ignore_not_found,
-    informers::{own_key, owner_key, wakes},
-    ownership::{adopters, claim},
+    ownership::{claim, owner_wakes},
     podset,
     revisions::{self, History},
+    status,
 };
+
+/// Fields of the status that are left out when they are 0.
+const OPTIONAL_COUNTS: [&str; 3] = ["readyReplicas", "currentReplicas", "updatedReplicas"];
 
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Shared) {
     let informers = &shared.informers;
-    let sets = informers.stateful_sets.clone();
-    let woken = vec![
-        wakes(&informers.stateful_sets, |set| vec![own_key(set)]),
-        wakes(&informers.pods, |pod| owner_key(pod, "StatefulSet")),
-        wakes(&informers.pods, move |pod| {
-            let selector = |set: &StatefulSet| set.spec.as_ref().map(|spec| spec.selector.clone());
-            adopters(&sets.all(), selector, pod)
-        }),
-    ];
+    let selector = |set: &StatefulSet| set.spec.as_ref().map(|spec| spec.selector.clone());
+    let woken = owner_wakes(&informers.stateful_sets, &informers.pods, selector);
     let owned = shared.clone();
     drive("statefulset", &shared, woken, move |key| reconcile(owned.clone(), key)).await;
 }
@@ -60,7 +51,7 @@ async fn reconcile(shared: Shared, key: Key) -> Result<Again, Error> {
     let plan = plan::plan(&set, names, &pods, Timestamp::now());
     let outcome = apply(&shared, &set, &current, &history.current, &plan).await;
     if set.status.as_ref() != Some(&plan.status) {
-        write_status(&shared, &set, &plan).await?;
+        status::write(&shared, &*set, &plan.status, &OPTIONAL_COUNTS).await?;
     }
     outcome?;
     let live: BTreeSet<&str> = pods.iter().map(|pod| identity::revision(pod)).collect();
@@ -115,20 +106,5 @@ async fn create_claims(shared: &Shared, set: &StatefulSet, ordinal: i32) -> Resu
             Err(error) => return Err(Error::api("create a claim")(error)),
         }
     }
-    Ok(())
-}
-
-async fn write_status(shared: &Shared, set: &StatefulSet, plan: &plan::Plan) -> Result<(), Error> {
-    let api: Api<StatefulSet> =
-        Api::namespaced(shared.client.clone(), &set.namespace().unwrap_or_default());
-    let mut status = json!(plan.status);
-    // Counts of zero are left out, so they have to be taken out.
-    for count in ["readyReplicas", "currentReplicas", "updatedReplicas"] {
-        let fields = status.as_object_mut().expect("a status is an object");
-        fields.entry(count).or_insert(serde_json::Value::Null);
-    }
-    let patch = Patch::Merge(json!({"status": status}));
-    ignore_not_found(api.patch_status(&set.name_any(), &PatchParams::default(), &patch).await)
-        .map_err(Error::api("write a stateful set's status"))?;
     Ok(())
 }
