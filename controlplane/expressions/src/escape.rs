@@ -1,31 +1,15 @@
 //! Names of fields as identifiers (KEP-2876; upstream `apiserver/pkg/cel/escaping.go`).
 
-const RESERVED: [&str; 22] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-    "__internal_never",
-];
+use crate::syntax::RESERVED;
+
+/// What the grammar itself takes, and a name that no field has (upstream's marker).
+const TAKEN: [&str; 5] = ["true", "false", "null", "in", "__internal_never"];
 const SIGNS: [(&str, &str); 4] =
     [("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__")];
+
+fn is_taken(name: &str) -> bool {
+    TAKEN.contains(&name) || RESERVED.contains(&name)
+}
 
 /// The identifier for a field's name; `None` when no identifier can stand for it.
 #[must_use]
@@ -33,7 +17,7 @@ pub fn escape(name: &str) -> Option<String> {
     if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
         return None;
     }
-    if RESERVED.contains(&name) {
+    if is_taken(name) {
         return Some(format!("__{name}__"));
     }
     let mut escaped = String::with_capacity(name.len());
@@ -57,7 +41,7 @@ pub fn escape(name: &str) -> Option<String> {
 pub fn unescape(identifier: &str) -> String {
     let word = identifier.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"));
     if let Some(word) = word
-        && RESERVED.contains(&word)
+        && is_taken(word)
     {
         return word.to_owned();
     }

@@ -15,6 +15,7 @@ mod json;
 mod node;
 mod operators;
 mod program;
+mod scope;
 mod syntax;
 mod types;
 mod value;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Checked, Checker, nothing};
 use crate::{
     node::{Fold, FoldKind, Node, Select},
+    scope::Scoped,
     syntax::{self, Call, Expr, Term},
     types::{Type, unify},
 };
@@ -186,17 +187,11 @@ impl Checker<'_> {
         }
         node
     }
+}
 
-    fn within<R>(
-        &mut self,
-        names: impl IntoIterator<Item = (String, Type)>,
-        then: impl FnOnce(&mut Self) -> R,
-    ) -> R {
-        let height = self.scope.len();
-        self.scope.extend(names);
-        let result = then(self);
-        self.scope.truncate(height);
-        result
+impl Scoped<(String, Type)> for Checker<'_> {
+    fn scope(&mut self) -> &mut Vec<(String, Type)> {
+        &mut self.scope
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Entry, Estimate, Estimator, LIST_COST, MAP_COST, Size, Step};
 use crate::{
     node::{Fold, FoldKind},
+    scope::Scoped as _,
     types::Type,
 };
 

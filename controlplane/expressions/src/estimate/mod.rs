@@ -10,6 +10,7 @@ use crate::{
     environment::Environment,
     node::{Node, Select},
     program::Program,
+    scope::Scoped,
     types::{Type, join},
     value::Value,
 };
@@ -231,17 +232,11 @@ impl<'e> Estimator<'e> {
         };
         Estimate::made(cost, of)
     }
+}
 
-    fn within<R>(
-        &mut self,
-        names: impl IntoIterator<Item = Estimate<'e>>,
-        then: impl FnOnce(&mut Self) -> R,
-    ) -> R {
-        let height = self.scope.len();
-        self.scope.extend(names);
-        let result = then(self);
-        self.scope.truncate(height);
-        result
+impl<'e> Scoped<Estimate<'e>> for Estimator<'e> {
+    fn scope(&mut self) -> &mut Vec<Estimate<'e>> {
+        &mut self.scope
     }
 }
 
