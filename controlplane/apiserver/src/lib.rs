@@ -12,6 +12,7 @@ mod accept;
 mod admission;
 mod aggregation;
 mod app;
+mod asked;
 pub mod audit;
 mod background;
 mod body;

@@ -17,10 +17,10 @@ use bytes::Bytes;
 use serde_json::Value;
 
 pub use event::Stage;
-pub use policy::{Level, Policy, Seen};
+pub use policy::{Level, Policy};
 pub use record::{Record, annotate, request_body, scope, source};
 
-use crate::app::App;
+use crate::{app::App, asked::Asked};
 
 /// Where audit events go. Without a policy nothing is recorded.
 #[derive(Debug, Clone, Default)]
@@ -87,8 +87,8 @@ impl Auditor {
 
     /// How a request is recorded; `None`: not at all.
     #[must_use]
-    pub fn rule(&self, seen: &Seen<'_>) -> Option<policy::Outcome> {
-        let outcome = self.policy.as_ref()?.evaluate(seen);
+    pub fn rule(&self, asked: &Asked<'_>) -> Option<policy::Outcome> {
+        let outcome = self.policy.as_ref()?.evaluate(asked);
         (outcome.level > Level::None && (self.log.is_some() || self.webhook.is_some()))
             .then_some(outcome)
     }

@@ -1,9 +1,9 @@
 //! The audit policy: which requests are recorded, and how much of them (upstream `apiserver/pkg/audit/policy`). Pure.
 
-use access::User;
 use serde_json::Value;
 
 use super::Stage;
+use crate::asked::Asked;
 
 /// How much is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,20 +34,6 @@ impl Level {
             Self::RequestResponse => "RequestResponse",
         }
     }
-}
-
-/// What is known of a request when the policy is asked.
-#[derive(Debug, Clone)]
-pub struct Seen<'a> {
-    pub user: &'a User,
-    pub verb: &'a str,
-    pub group: &'a str,
-    /// Empty for a path that is no resource.
-    pub resource: &'a str,
-    pub subresource: &'a str,
-    pub namespace: &'a str,
-    pub name: &'a str,
-    pub path: &'a str,
 }
 
 /// What the policy says of a request.
@@ -108,8 +94,8 @@ impl Policy {
 
     /// The first rule that matches decides; none: nothing is recorded.
     #[must_use]
-    pub fn evaluate(&self, seen: &Seen<'_>) -> Outcome {
-        let found = self.rules.iter().find(|rule| matches(rule, seen));
+    pub fn evaluate(&self, asked: &Asked<'_>) -> Outcome {
+        let found = self.rules.iter().find(|rule| matches(rule, asked));
         found.map_or(
             Outcome { level: Level::None, omit_stages: Vec::new(), omit_managed_fields: false },
             |rule| rule.outcome.clone(),
@@ -151,46 +137,48 @@ fn parse_rule(value: &Value, everywhere: &[Stage], omit_managed: bool) -> Result
     Ok(rule)
 }
 
-fn matches(rule: &Rule, seen: &Seen<'_>) -> bool {
+fn matches(rule: &Rule, asked: &Asked<'_>) -> bool {
     let has = |list: &[String], text: &str| list.iter().any(|own| own == text);
-    if !rule.users.is_empty() && !has(&rule.users, &seen.user.name)
-        || !rule.groups.is_empty() && !rule.groups.iter().any(|group| seen.user.is_in(group))
-        || !rule.verbs.is_empty() && !has(&rule.verbs, seen.verb)
+    if !rule.users.is_empty() && !has(&rule.users, &asked.user.name)
+        || !rule.groups.is_empty() && !rule.groups.iter().any(|group| asked.user.is_in(group))
+        || !rule.verbs.is_empty() && !has(&rule.verbs, asked.verb)
     {
         return false;
     }
     if !rule.namespaces.is_empty() || !rule.resources.is_empty() {
-        return is_resource(rule, seen);
+        return is_resource(rule, asked);
     }
     if !rule.paths.is_empty() {
-        return seen.resource.is_empty() && rule.paths.iter().any(|path| is_path(path, seen.path));
+        return asked.resource.is_empty()
+            && rule.paths.iter().any(|path| is_path(path, asked.path));
     }
     true
 }
 
-fn is_resource(rule: &Rule, seen: &Seen<'_>) -> bool {
-    if seen.resource.is_empty()
-        || (!rule.namespaces.is_empty() && !rule.namespaces.iter().any(|own| own == seen.namespace))
+fn is_resource(rule: &Rule, asked: &Asked<'_>) -> bool {
+    if asked.resource.is_empty()
+        || (!rule.namespaces.is_empty()
+            && !rule.namespaces.iter().any(|own| own == asked.namespace))
     {
         return false;
     }
     if rule.resources.is_empty() {
         return true;
     }
-    let combined = if seen.subresource.is_empty() {
-        seen.resource.to_owned()
+    let combined = if asked.subresource.is_empty() {
+        asked.resource.to_owned()
     } else {
-        format!("{}/{}", seen.resource, seen.subresource)
+        format!("{}/{}", asked.resource, asked.subresource)
     };
     let is_meant = |own: &String| {
         own == "*"
             || *own == combined
-            || own.strip_prefix("*/").is_some_and(|sub| !sub.is_empty() && sub == seen.subresource)
-            || own.strip_suffix("/*").is_some_and(|resource| resource == seen.resource)
+            || own.strip_prefix("*/").is_some_and(|sub| !sub.is_empty() && sub == asked.subresource)
+            || own.strip_suffix("/*").is_some_and(|resource| resource == asked.resource)
     };
-    rule.resources.iter().filter(|one| one.group == seen.group).any(|one| {
+    rule.resources.iter().filter(|one| one.group == asked.group).any(|one| {
         one.resources.is_empty()
-            || ((one.names.is_empty() || one.names.iter().any(|name| name == seen.name))
+            || ((one.names.is_empty() || one.names.iter().any(|name| name == asked.name))
                 && one.resources.iter().any(is_meant))
     })
 }
@@ -203,6 +191,7 @@ fn is_path(own: &str, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use access::User;
     use serde_json::json;
 
     use super::*;
@@ -235,10 +224,10 @@ mod tests {
             (&jane, "get", "", "", "", "", "", "/apis/apps", Level::None),
             (&jane, "list", "apps", "deployments", "", "a", "", "", Level::Request),
         ] {
-            let seen =
-                Seen { user, verb, group, resource, subresource: sub, namespace, name, path };
+            let asked =
+                Asked { user, verb, group, resource, subresource: sub, namespace, name, path };
             assert_eq!(
-                policy().evaluate(&seen).level,
+                policy().evaluate(&asked).level,
                 expect,
                 "{verb} {resource}/{sub} {namespace}/{name}{path}"
             );
@@ -247,7 +236,7 @@ mod tests {
 
     #[test]
     fn stages_add_up_and_mistakes_are_named() {
-        let seen = Seen {
+        let asked = Asked {
             user: &User::anonymous(),
             verb: "list",
             group: "apps",
@@ -257,7 +246,7 @@ mod tests {
             name: "",
             path: "",
         };
-        let outcome = policy().evaluate(&seen);
+        let outcome = policy().evaluate(&asked);
         assert_eq!(outcome.omit_stages, [Stage::ResponseStarted, Stage::RequestReceived]);
         for (text, expect) in [
             (

@@ -5,21 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use access::User;
 
 use super::config::{Distinguisher, PathRule, ResourceRule, Rule, Schema, Subject};
+use crate::asked::Asked;
 
 const ALL: &str = "*";
-
-/// What is known of a request when it is classified.
-#[derive(Debug, Clone)]
-pub struct Asked<'a> {
-    pub user: &'a User,
-    pub verb: &'a str,
-    pub group: &'a str,
-    /// Empty for a path that is no resource.
-    pub resource: &'a str,
-    pub subresource: &'a str,
-    pub namespace: &'a str,
-    pub path: &'a str,
-}
 
 /// The place of the first schema that matches; `schemas` are in order of precedence.
 #[must_use]
@@ -191,8 +179,16 @@ mod tests {
             ),
             (User::new("nobody", &["x"]), "list", "", "pods", "", "", ""),
         ] {
-            let asked =
-                Asked { user: &user, verb, group, resource, subresource: "", namespace, path };
+            let asked = Asked {
+                user: &user,
+                verb,
+                group,
+                resource,
+                subresource: "",
+                namespace,
+                name: "",
+                path,
+            };
             let found = find(&schemas, &asked).map_or("", |at| &schemas[at].name);
             assert_eq!(found, expect, "{} {verb} {resource}{path}", user.name);
         }
@@ -210,6 +206,7 @@ mod tests {
             resource: "pods",
             subresource: "",
             namespace,
+            name: "",
             path: "",
         };
         let (user, place) = (by_name("global-default"), by_name("kube-scheduler"));

@@ -14,12 +14,13 @@ use prometheus_client::{
 use tokio::sync::oneshot;
 
 use super::{
-    classify::{self, Asked},
+    classify,
     config::{Level, Schema},
     defaults,
     level::{Queues, Refusal, Waiting},
     seats::{self, Limits, Width},
 };
+use crate::asked::Asked;
 
 /// Seats of the whole server: upstream's `--max-requests-inflight` 400 and `--max-mutating-requests-inflight` 200.
 const SEATS: u32 = 600;
@@ -458,6 +459,7 @@ mod tests {
             resource: "pods",
             subresource: "",
             namespace: "a",
+            name: "",
             path: "",
         }
     }

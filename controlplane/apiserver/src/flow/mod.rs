@@ -16,7 +16,6 @@ mod level;
 mod seats;
 mod sync;
 
-pub use classify::Asked;
 pub use defaults::objects as default_objects;
 pub use gate::Flow;
 pub use seats::{Width, list_width};

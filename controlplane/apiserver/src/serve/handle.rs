@@ -21,6 +21,7 @@ use crate::{
     accept::{self, Encoding},
     aggregation,
     app::App,
+    asked::Asked,
     audit::{self, Record, Stage},
     clock, errors, flow,
     keys::Collection,
@@ -56,6 +57,14 @@ struct Seen {
     source: String,
     /// How errors are written.
     encoding: Encoding,
+}
+
+impl Seen {
+    fn asked<'a>(&'a self, user: &'a User) -> Asked<'a> {
+        let Target { group, resource, subresource, namespace, name, .. } = &self.target;
+        let (verb, path) = (&self.verb, &self.path);
+        Asked { user, verb, group, resource, subresource, namespace, name, path }
+    }
 }
 
 pub async fn handle(
@@ -154,17 +163,7 @@ async fn answer(
 }
 
 fn begin_audit(app: &App, user: &User, headers: &HeaderMap, seen: &Seen) -> Option<Arc<Record>> {
-    let target = &seen.target;
-    let outcome = app.audit.rule(&audit::Seen {
-        user,
-        verb: &seen.verb,
-        group: &target.group,
-        resource: &target.resource,
-        subresource: &target.subresource,
-        namespace: &target.namespace,
-        name: &target.name,
-        path: &seen.path,
-    })?;
+    let outcome = app.audit.rule(&seen.asked(user))?;
     let agent = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
     Some(Arc::new(Record {
         id: seen.audit_id.clone(),
@@ -174,7 +173,7 @@ fn begin_audit(app: &App, user: &User, headers: &HeaderMap, seen: &Seen) -> Opti
         user: user.clone(),
         source: Some(seen.source.clone()),
         user_agent: agent.unwrap_or_default().to_owned(),
-        target: target.clone(),
+        target: seen.target.clone(),
         received: clock::now_micro(),
         state: parking_lot::Mutex::default(),
     }))
@@ -224,16 +223,8 @@ async fn admit(
     if seen.long && seen.verb != "watch" {
         return run(app, user, request, seen).await;
     }
-    let asked = flow::Asked {
-        user: &user,
-        verb: &seen.verb,
-        group: &seen.target.group,
-        resource: &seen.target.resource,
-        subresource: &seen.target.subresource,
-        namespace: &seen.target.namespace,
-        path: &seen.path,
-    };
-    let (mut reply, class) = match app.flow.admit(&asked, width(app, seen)).await {
+    let admitted = app.flow.admit(&seen.asked(&user), width(app, seen)).await;
+    let (mut reply, class) = match admitted {
         Ok(ticket) => {
             let guard = (!seen.long).then(|| app.metrics.inflight(seen.method != Method::GET));
             let reply = run(app, user, request, seen).await;
