@@ -139,19 +139,15 @@ impl Cached {
     /// Everything after a revision, without gap.
     pub fn subscribe(&self, interest: Interest, after: u64) -> Result<Subscription, Expired> {
         let mut state = self.state.write();
-        if after < state.history_start {
-            return Err(Expired { oldest: state.history_start });
-        }
-        let mut past: Vec<Arc<Event>> = state
-            .history
-            .iter()
-            .rev()
-            .take_while(|event| event.revision > after)
-            .filter(|event| interest.covers(&event.item))
-            .cloned()
-            .collect();
-        past.reverse();
+        let mut past = state.after(after)?;
+        past.retain(|event| interest.covers(&event.item));
         Ok(Subscription { past, future: state.add_watcher(interest) })
+    }
+
+    /// Everything after a revision, and the last revision that changed the resource.
+    pub(super) fn changes(&self, after: u64) -> Result<(Vec<Arc<Event>>, u64), Expired> {
+        let state = self.state.read();
+        Ok((state.after(after)?, state.changed))
     }
 
     /// The present objects, their revision, and everything after it.
@@ -197,6 +193,17 @@ impl State {
             (from, Bound::Excluded(Arc::from(format!("{namespace}0"))))
         };
         self.objects.range::<Arc<str>, _>(bounds).map(|(_, item)| item)
+    }
+
+    /// The events after a revision, oldest first.
+    fn after(&self, revision: u64) -> Result<Vec<Arc<Event>>, Expired> {
+        if revision < self.history_start {
+            return Err(Expired { oldest: self.history_start });
+        }
+        let newer = self.history.iter().rev().take_while(|event| event.revision > revision);
+        let mut events: Vec<Arc<Event>> = newer.cloned().collect();
+        events.reverse();
+        Ok(events)
     }
 
     fn record(&mut self, update: Update) -> Option<Arc<Event>> {

@@ -1,6 +1,7 @@
 //! The watch cache: every object of the store in memory, kept current by one follower task. All reads come from it.
 
 mod body;
+mod by_node;
 mod collection;
 mod follow;
 mod item;
@@ -14,11 +15,12 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use tokio::sync::watch;
 
 pub use body::ListBody;
+use by_node::ByNode;
 pub use collection::{Cached, Event, Expired, Interest, Subscription};
 pub use follow::{follow, load};
 pub use item::{Item, encode};
@@ -38,6 +40,7 @@ pub struct Cache {
     start: RwLock<u64>,
     /// Lists of before this revision are no longer served, though the history may still have them.
     lists_from: AtomicU64,
+    by_node: Mutex<ByNode>,
 }
 
 impl Default for Cache {
@@ -47,6 +50,7 @@ impl Default for Cache {
             applied: watch::Sender::new(0),
             start: RwLock::new(0),
             lists_from: AtomicU64::new(0),
+            by_node: Mutex::default(),
         }
     }
 }
@@ -128,5 +132,11 @@ impl access::Lookup for Cache {
 
     fn generation(&self, group: &str, resource: &str) -> Option<u64> {
         Some(self.collection(&Collection::of(group, resource)).changed())
+    }
+
+    fn pods_on_node(&self, node: &str) -> Vec<Arc<Value>> {
+        let pods = self.collection(&Collection::of("", "pods"));
+        let on_node = self.by_node.lock().on(&pods, node);
+        on_node.iter().map(|pod| pod.value().clone()).collect()
     }
 }
