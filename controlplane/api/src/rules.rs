@@ -51,7 +51,7 @@ pub fn invalid(kind: &Kind, name: &str, causes: Vec<Cause>) -> Status {
     };
     let mut texts: Vec<String> = Vec::new();
     for cause in &causes {
-        let text = format!("{}: {}", cause.field, cause.message);
+        let text = cause.to_string();
         if !texts.contains(&text) {
             texts.push(text);
         }

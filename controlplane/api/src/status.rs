@@ -60,6 +60,13 @@ pub struct Cause {
     pub field: String,
 }
 
+/// As it stands in a status's message.
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
 /// A failed request, as `metav1.Status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {

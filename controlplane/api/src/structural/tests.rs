@@ -6,11 +6,7 @@ use crate::rules::problems::Problems;
 fn messages(raw: &Value, object: &Value, old: Option<&Value>) -> Vec<String> {
     let mut problems = Problems::default();
     validate(&parse(raw), object, old, &mut problems);
-    problems
-        .into_causes()
-        .into_iter()
-        .map(|cause| format!("{}: {}", cause.field, cause.message))
-        .collect()
+    problems.into_causes().iter().map(ToString::to_string).collect()
 }
 
 fn with_spec(spec: &Value) -> Value {

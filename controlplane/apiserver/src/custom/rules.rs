@@ -160,7 +160,17 @@ pub fn validate(
         return;
     }
     let mut run = Run { problems, budget: Budget::default(), spent: false };
-    run.node(rules, schema, object, old, "", true);
+    run.node(&Node { rules, schema, value: object, old, path: "", root: true });
+}
+
+/// A value of the object, with what is asked of it.
+struct Node<'a> {
+    rules: &'a Rules,
+    schema: &'a Schema,
+    value: &'a Json,
+    old: Option<&'a Json>,
+    path: &'a str,
+    root: bool,
 }
 
 struct Run<'p> {
@@ -171,57 +181,47 @@ struct Run<'p> {
 }
 
 impl Run<'_> {
-    fn node(
-        &mut self,
-        rules: &Rules,
-        schema: &Schema,
-        value: &Json,
-        old: Option<&Json>,
-        path: &str,
-        root: bool,
-    ) {
-        if self.spent || value.is_null() {
+    /// The node's own rules, then those of what is in it.
+    fn node(&mut self, node: &Node<'_>) {
+        if self.spent || node.value.is_null() {
             return;
         }
-        self.here(rules, schema, value, old, path, root);
-        match value {
+        self.here(node);
+        match node.value {
             Json::Object(fields) => {
                 for (name, value) in fields {
-                    let before = old.and_then(|old| old.get(name));
-                    let path =
-                        if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                    let found = rules.properties.get(name).zip(schema.properties.get(name));
-                    match (found, &rules.additional, &schema.additional) {
-                        (Some((rules, schema)), _, _) => {
-                            self.node(rules, schema, value, before, &path, false)
-                        }
-                        (None, Some(rules), Additional::Of(schema)) => {
-                            self.node(rules, schema, value, before, &path, false);
-                        }
-                        _ => {}
-                    }
+                    self.field(node, name, value);
                 }
             }
             Json::Array(items) => {
-                let (Some(rules), Some(of)) = (&rules.items, &schema.items) else { return };
-                for (index, item) in items.iter().enumerate() {
-                    let before = old_item(schema, old, item);
-                    self.node(rules, of, item, before, &format!("{path}[{index}]"), false);
+                let (Some(rules), Some(schema)) = (&node.rules.items, &node.schema.items) else {
+                    return;
+                };
+                for (index, value) in items.iter().enumerate() {
+                    let old = old_item(node.schema, node.old, value);
+                    let path = &format!("{}[{index}]", node.path);
+                    self.node(&Node { rules, schema, value, old, path, root: false });
                 }
             }
             _ => {}
         }
     }
 
-    fn here(
-        &mut self,
-        rules: &Rules,
-        schema: &Schema,
-        value: &Json,
-        old: Option<&Json>,
-        path: &str,
-        root: bool,
-    ) {
+    fn field(&mut self, node: &Node<'_>, name: &str, value: &Json) {
+        let declared = node.rules.properties.get(name).zip(node.schema.properties.get(name));
+        let (rules, schema) = match (declared, &node.rules.additional, &node.schema.additional) {
+            (Some(declared), _, _) => declared,
+            (None, Some(rules), Additional::Of(schema)) => (&**rules, &**schema),
+            _ => return,
+        };
+        let old = node.old.and_then(|old| old.get(name));
+        let dot = if node.path.is_empty() { "" } else { "." };
+        let path = &format!("{}{dot}{name}", node.path);
+        self.node(&Node { rules, schema, value, old, path, root: false });
+    }
+
+    fn here(&mut self, node: &Node<'_>) {
+        let Node { rules, schema, value, old, path, root } = *node;
         if rules.here.is_empty() {
             return;
         }
@@ -348,11 +348,7 @@ mod tests {
         let schema = api::structural::parse(&raw);
         let mut problems = Problems::default();
         validate(&compile(&schema, true), &schema, object, old, &mut problems);
-        problems
-            .into_causes()
-            .into_iter()
-            .map(|cause| format!("{}: {}", cause.field, cause.message))
-            .collect()
+        problems.into_causes().iter().map(ToString::to_string).collect()
     }
 
     #[test]

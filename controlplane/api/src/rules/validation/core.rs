@@ -227,8 +227,7 @@ mod tests {
     fn check(name: &str, mut object: Value, expected: &[&str]) {
         object["metadata"] = json!({"name": "x", "namespace": "d"});
         let causes = validate(&kind(name), &defaulted(name, object), None);
-        let found: Vec<String> =
-            causes.iter().map(|one| format!("{}: {}", one.field, one.message)).collect();
+        let found: Vec<String> = causes.iter().map(ToString::to_string).collect();
         assert_eq!(found, expected);
     }
 

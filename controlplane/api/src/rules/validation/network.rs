@@ -255,7 +255,7 @@ mod tests {
         };
         let found = |new: &Value, old: Option<&Value>| -> Vec<String> {
             let causes = validate(&kind("Service"), new, old);
-            causes.iter().map(|one| format!("{}: {}", one.field, one.message)).collect()
+            causes.iter().map(ToString::to_string).collect()
         };
         let fine = service(json!({"ports": [{"port": 80}], "clusterIP": "10.96.0.5"}));
         assert_eq!(found(&fine, None), Vec::<String>::new());

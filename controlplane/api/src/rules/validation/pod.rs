@@ -313,7 +313,7 @@ mod tests {
 
     fn problems(spec: Value) -> Vec<String> {
         let causes = validate(&kind("Pod"), &pod(spec), None);
-        causes.iter().map(|one| format!("{}: {}", one.field, one.message)).collect()
+        causes.iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -247,7 +247,7 @@ mod tests {
 
     fn problems(object: &Value, old: Option<&Value>) -> Vec<String> {
         let causes = validate(&kind("Deployment"), object, old);
-        causes.iter().map(|one| format!("{}: {}", one.field, one.message)).collect()
+        causes.iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -15,11 +15,7 @@ fn found(change: impl Fn(&mut Value)) -> Vec<String> {
     set_defaults(&mut definition);
     let mut problems = Problems::default();
     validate(&definition, None, &mut problems);
-    problems
-        .into_causes()
-        .into_iter()
-        .map(|cause| format!("{}: {}", cause.field, cause.message))
-        .collect()
+    problems.into_causes().iter().map(ToString::to_string).collect()
 }
 
 #[test]

@@ -146,7 +146,7 @@ impl Stream {
             biased;
             () = self.shutdown.cancelled() => return None,
             // The timeout comes before changes, or a busy watch would never end.
-                        // interval: none; the watch's own `timeoutSeconds`.
+            // interval: none; the watch's own `timeoutSeconds`.
             () = tokio::time::sleep_until(self.deadline) => {
                 let bookmark = self.bookmarks.is_some();
                 if bookmark {
