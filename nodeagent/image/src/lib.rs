@@ -58,6 +58,8 @@ pub enum Reason {
     Unauthorized { name: String },
     #[error("no match for platform linux/amd64 in manifest of {name}: not found")]
     NoPlatform { name: String },
+    #[error("no certificate authorities on this node (package ca-certificates)")]
+    NoAuthorities,
     #[error("failed to do request: {what}")]
     Request { what: String },
     #[error("failed to fetch {digest}: the contents are {found}: digest mismatch")]

@@ -52,7 +52,11 @@ impl Registry {
         config: &Config,
         reference: Reference,
         credentials: Option<Credentials>,
-    ) -> Registry {
+    ) -> Result<Registry, Reason> {
+        // Without any the client cannot be made, for plain HTTP neither, and panics instead of saying so.
+        if rustls_native_certs::load_native_certs().certs.is_empty() {
+            return Err(Reason::NoAuthorities);
+        }
         let auth = match credentials {
             Some(Credentials { username, password }) => RegistryAuth::Basic(username, password),
             None => RegistryAuth::Anonymous,
@@ -66,7 +70,7 @@ impl Registry {
             read_timeout: Some(std::time::Duration::from_secs(60)),
             ..ClientConfig::default()
         });
-        Registry { client, reference, auth }
+        Ok(Registry { client, reference, auth })
     }
 
     /// The manifest for this platform, and the digest the reference names (of the index if there is one).

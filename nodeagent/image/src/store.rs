@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use oci_client::Reference;
 use tokio::sync::{RwLock, Semaphore};
 
 use crate::archive::{Archive, Found};
@@ -74,16 +75,14 @@ impl Store {
         for mirror in self.mirrors(parsed.registry()).filter(|_| credentials.is_none()) {
             let mut mirrored = parsed.clone();
             mirrored.set_mirror_registry(mirror.address.clone());
-            let registry = Registry::new(&self.inner.config, mirrored, None);
-            match self.pull_with(&registry, &name, &prefix).await {
+            match self.pull_from(mirrored, None, &name, &prefix).await {
                 Ok(image) => return Ok(image),
                 Err(reason) => {
                     tracing::info!(image = name, mirror = mirror.address, %reason, "not from the mirror");
                 }
             }
         }
-        let registry = Registry::new(&self.inner.config, parsed, credentials);
-        let pulled = self.pull_with(&registry, &name, &prefix).await;
+        let pulled = self.pull_from(parsed, credentials, &name, &prefix).await;
         pulled.map_err(|reason| Error::Pull { reference: name, reason })
     }
 
@@ -91,12 +90,14 @@ impl Store {
         self.inner.config.mirrors.iter().filter(move |mirror| mirror.registry == registry)
     }
 
-    async fn pull_with(
+    async fn pull_from(
         &self,
-        registry: &Registry,
+        reference: Reference,
+        credentials: Option<Credentials>,
         name: &str,
         prefix: &str,
     ) -> Result<Image, Reason> {
+        let registry = &Registry::new(&self.inner.config, reference, credentials)?;
         let (manifest, digest) = registry.resolve().await?;
         let id = manifest.config.digest.clone();
         let digest = format!("{prefix}@{digest}");

@@ -271,3 +271,21 @@ async fn imports_archives() {
         }
     }
 }
+
+/// In a process of its own: where the certificates are is said by its environment.
+#[test]
+fn a_node_without_certificate_authorities_says_so() {
+    const NAME: &str = "a_node_without_certificate_authorities_says_so";
+    const NONE: &str = "/dev/null";
+    if std::env::var("SSL_CERT_FILE").is_ok_and(|file| file == NONE) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Config::default()).unwrap();
+        let pull = store.pull("localhost:1/demo/app:v1", None);
+        let error = tokio::runtime::Runtime::new().unwrap().block_on(pull).unwrap_err();
+        assert!(matches!(error, Error::Pull { reason: Reason::NoAuthorities, .. }), "{error}");
+        return;
+    }
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    let ended = again.args(["--exact", NAME]).env("SSL_CERT_FILE", NONE).env_remove("SSL_CERT_DIR");
+    assert!(ended.status().unwrap().success());
+}
