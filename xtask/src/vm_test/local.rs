@@ -59,6 +59,8 @@ pub fn job(options: &Options, work: &Path) -> Result<(Job, Vec<String>)> {
     let bundle = work.join("ca-certificates.crt");
     fs::write(&bundle, node::ca_bundle(&Packages::of_this_machine(&paths::cache()))?)?;
     files.push(("etc/ssl/certs/ca-certificates.crt".into(), bundle));
+    // The machine runs this system's programs, so it has its name.
+    files.push(("etc/os-release".into(), "/etc/os-release".into()));
     let kubeconfig = up::services::kubeconfig();
     let mut environment = vec![
         ("BULKHEAD_CACHE".into(), CACHE.into()),

@@ -5,6 +5,9 @@ use std::fs;
 /// Memory kept from pods for kernel and agent.
 const RESERVED_MEMORY_BYTES: u64 = 128 << 20;
 
+/// Where a system says its name, the first that exists (os-release(5)).
+const OS_RELEASES: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
+
 /// Capacity and identity of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
@@ -36,7 +39,7 @@ impl Machine {
             machine_id,
             boot_id,
             kernel_version: read("/proc/sys/kernel/osrelease"),
-            os_image: os_name(&read("/etc/os-release")),
+            os_image: os_name(&OS_RELEASES.map(read)),
         }
     }
 
@@ -59,7 +62,26 @@ fn storage(path: &std::path::Path) -> u64 {
     nix::sys::statvfs::statvfs(path).map_or(0, |stat| stat.blocks() * stat.fragment_size())
 }
 
-fn os_name(release: &str) -> String {
-    let line = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    line.map_or_else(|| "Bulkhead node image".into(), |name| name.trim_matches('"').to_owned())
+/// `PRETTY_NAME` of the first that says it, else what os-release(5) names as the default.
+fn os_name(releases: &[String]) -> String {
+    let mut lines = releases.iter().flat_map(|release| release.lines());
+    let name = lines.find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.map_or("Linux", |name| name.trim_matches(['"', '\''])).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_says_its_own_name() {
+        let bookworm = "NAME=\"Debian\"\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n";
+        for (releases, expect) in [
+            (["", bookworm], "Debian GNU/Linux 12 (bookworm)"),
+            (["PRETTY_NAME='Bulkhead 0.1.0'", bookworm], "Bulkhead 0.1.0"),
+            (["ID=x", ""], "Linux"),
+        ] {
+            assert_eq!(os_name(&releases.map(str::to_owned)), expect);
+        }
+    }
 }
