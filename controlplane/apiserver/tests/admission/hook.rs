@@ -6,13 +6,13 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::{CONFIGS, Cluster};
+use crate::common::backend::serve_tls;
 
 /// What a webhook answers to a request: the fields of `response` but for its uid; `None` never answers.
 pub type Answer = fn(&str, &Value) -> Option<Value>;
@@ -29,25 +29,11 @@ impl Hook {
     pub async fn start(cluster: &Cluster, answer: Answer) -> Self {
         let pki = &cluster.handle.pki;
         let tls = access::pki::server_tls_config(pki).unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
         let log = seen.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, log) = (acceptor.clone(), log.clone());
-                tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
-                    let service = service_fn(move |request| serve(request, answer, log.clone()));
-                    let _ = hyper_util::server::conn::auto::Builder::new(
-                        hyper_util::rt::TokioExecutor::new(),
-                    )
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-                });
-            }
-        });
+        serve_tls(listener, tls, move |request| serve(request, answer, log.clone()));
         Self { address, ca: BASE64_STANDARD.encode(pki.ca_pem()), seen }
     }
 

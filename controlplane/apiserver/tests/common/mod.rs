@@ -7,6 +7,7 @@
 )]
 
 pub mod agent;
+pub mod backend;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 

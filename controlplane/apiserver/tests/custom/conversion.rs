@@ -1,6 +1,6 @@
 //! Conversion between versions. Conformance: sig-api-machinery CustomResourceConversionWebhook.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr};
 
 use access::pki;
 use base64::Engine;
@@ -8,31 +8,19 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use super::{DEFINITIONS, JSON_PATCH, MERGE, established, until};
-use crate::common::{Cluster, Events};
+use crate::common::{Cluster, Events, backend::serve_tls};
 
 /// A webhook that turns `hostPort` of v1 into `host` and `port` of v2, and back.
 async fn webhook(cluster: &Cluster) -> SocketAddr {
     let mut tls = pki::server_tls_config(&cluster.handle.pki).unwrap();
     tls.alpn_protocols.clear();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = hyper::service::service_fn(answer);
-                let _ended = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-            });
-        }
-    });
+    serve_tls(listener, tls, answer);
     address
 }
 
@@ -269,7 +257,7 @@ async fn cr_lists_of_several_stored_versions_are_converted() {
     let two = json!({"apiVersion": "stable.example.com/v2", "kind": "Host", "metadata": {"name": "b"}, "host": "i", "port": "2"});
     assert_eq!(cluster.post(&path("v2"), &two).await.0, 201);
     let (_, list) = cluster.get(&path("v1")).await;
-    let shown = |list: &serde_json::Value, field: &str| -> Vec<serde_json::Value> {
+    let shown = |list: &Value, field: &str| -> Vec<Value> {
         list["items"].as_array().unwrap().iter().map(|one| one[field].clone()).collect()
     };
     assert_eq!(shown(&list, "hostPort"), ["h:1", "i:2"], "{list}");
@@ -302,7 +290,7 @@ async fn cr_selectable_fields_are_those_of_the_asked_version() {
         let host = json!({"apiVersion": "stable.example.com/v1", "kind": "Host", "metadata": {"name": name}, "hostPort": joined});
         assert_eq!(cluster.post(&path("v1"), &host).await.0, 201);
     }
-    let names = |list: &serde_json::Value| -> Vec<String> {
+    let names = |list: &Value| -> Vec<String> {
         let items = list["items"].as_array().unwrap().iter();
         items.map(|one| one["metadata"]["name"].as_str().unwrap().to_owned()).collect()
     };

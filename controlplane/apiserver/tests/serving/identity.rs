@@ -1,15 +1,10 @@
 //! Who a request is from, and what follows from it.
 
-use std::{convert::Infallible, sync::Arc};
-
-use crate::common::{Cluster, agent};
+use crate::common::{Cluster, agent, backend::serve_tls};
 use access::authn::{Anonymous, Claim, OidcConfig};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -29,7 +24,6 @@ async fn issuer() -> (String, String, EncodingKey) {
             PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
         )
         .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let point = key.public_key_raw().to_vec();
@@ -37,25 +31,10 @@ async fn issuer() -> (String, String, EncodingKey) {
     let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
     let keys = json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": "1", "use": "sig", "alg": "ES256", "x": encode(x), "y": encode(y)}]});
     let document = json!({"issuer": url, "jwks_uri": format!("{url}/keys")});
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, keys, document) =
-                (acceptor.clone(), keys.to_string(), document.to_string());
-            tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-                    let body = if request.uri().path() == "/keys" {
-                        keys.clone()
-                    } else {
-                        document.clone()
-                    };
-                    async move { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(body))) }
-                });
-                let _ended = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-            });
-        }
+    serve_tls(listener, config, move |request| {
+        let is_keys = request.uri().path() == "/keys";
+        let body = if is_keys { keys.to_string() } else { document.to_string() };
+        async move { Ok(Response::new(Full::from(body))) }
     });
     (url, cert.pem(), EncodingKey::from_ec_pem(key.serialize_pem().as_bytes()).unwrap())
 }
