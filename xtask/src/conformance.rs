@@ -116,12 +116,16 @@ fn exists(root: &Path, test: &Test) -> Result<bool> {
     Ok(is_test(&text, &test.name))
 }
 
-/// A function behind `#[test]` (or tokio's), or a line `name: ...` of a macro that makes tests.
+/// A function behind `#[test]` (or tokio's) that is not ignored, or a line `name: ...` of a macro that makes tests.
 fn has_test(text: &str, name: &str) -> bool {
     let function = format!("fn {name}(");
     let mut marked = false;
     let mut in_macro = false;
     for line in text.lines().map(str::trim) {
+        if line.starts_with("#[ignore") {
+            marked = false;
+            continue;
+        }
         if line.starts_with("#[") {
             marked |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
             continue;
@@ -193,13 +197,14 @@ mod tests {
 
     #[test]
     fn only_tests_count() {
-        let text = "fn helper() {}\n#[test]\n/// Why.\nfn one() {}\n#[tokio::test]\nasync fn two() {}\noperations! {\n    three: \"/x\";\n}\nfour: 1\n";
+        let text = "fn helper() {}\n#[test]\n/// Why.\nfn one() {}\n#[tokio::test]\nasync fn two() {}\n#[test]\n#[ignore = \"gap\"]\nfn five() {}\noperations! {\n    three: \"/x\";\n}\nfour: 1\n";
         for (name, expect) in [
             ("helper", false),
             ("one", true),
             ("two", true),
             ("three", true),
             ("four", false),
+            ("five", false),
             ("on", false),
         ] {
             assert_eq!(has_test(text, name), expect, "{name}");
