@@ -247,3 +247,34 @@ async fn cr_duplicate_fields_are_refused_where_unknown_ones_are_kept() {
     let (code, _, made) = cluster.json_text("PATCH", &path, &apply, &single).await;
     assert_eq!((code, &made["spec"]["unknown"]), (201, &json!("uk1")), "{made}");
 }
+
+#[tokio::test]
+async fn cr_unknown_metadata_is_refused_at_the_root_and_in_embedded_objects() {
+    let cluster = Cluster::start().await;
+    let template = json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {
+        "metadata": {"type": "object", "properties": {"name": {"type": "string"}}}, "spec": {"type": "object"}}});
+    let spec = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"template": template}});
+    establish(&cluster, &definition("widgets", "Widget", &spec)).await;
+    let apply = [("content-type", "application/apply-patch+yaml")];
+    let mut body = widget(
+        "w",
+        json!({"anything": 1, "template": {"apiVersion": "foo/v1", "kind": "Sub",
+        "metadata": {"name": "s", "unknownSubMeta": "x"}}}),
+    );
+    body["metadata"]["unknownMeta"] = json!("x");
+    // Whatever is asked for: nobody could be their manager.
+    for validation in ["Strict", "Warn", "Ignore"] {
+        let path = format!("{WIDGETS}/w?fieldManager=t&fieldValidation={validation}");
+        let (code, _, refused) = cluster.json("PATCH", &path, &apply, &body).await;
+        let expect = "failed to create typed patch object (default/w; example.com/v1, Kind=Widget): errors:\n  \
+            .metadata.unknownMeta: field not declared in schema\n  \
+            .spec.template.metadata.unknownSubMeta: field not declared in schema";
+        assert_eq!((code, message(&refused)), (400, expect), "{validation}");
+    }
+    let post = format!("{WIDGETS}?fieldValidation=Strict");
+    let (code, refused) = cluster.post(&post, &body).await;
+    assert_eq!(code, 400, "{refused}");
+    for field in ["metadata.unknownMeta", "spec.template.metadata.unknownSubMeta"] {
+        assert!(message(&refused).contains(&format!("unknown field {field:?}")), "{refused}");
+    }
+}
