@@ -33,8 +33,8 @@ pub struct Config {
     pub admission_plugins: Vec<String>,
     /// What `EventRateLimit` allows.
     pub event_limits: crate::admission::EventLimits,
-    /// Who and what the Pod Security Standards do not judge.
-    pub pod_security_exemptions: crate::admission::Exemptions,
+    /// The Pod Security Standards where namespaces say nothing, and what they do not judge.
+    pub pod_security: crate::admission::PodSecurity,
     /// First and last NodePort.
     pub node_ports: (u16, u16),
     /// How often history older than this is forgotten (upstream's `--etcd-compaction-interval`).
@@ -61,7 +61,7 @@ impl Config {
             service_cidr: Ipv4Net::new(Ipv4Addr::new(10, 96, 0, 0), 16).expect("16 is a prefix"),
             admission_plugins: Vec::new(),
             event_limits: crate::admission::EventLimits::default(),
-            pod_security_exemptions: crate::admission::Exemptions::default(),
+            pod_security: crate::admission::PodSecurity::default(),
             node_ports: (30000, 32767),
             compaction_interval: std::time::Duration::from_secs(300),
             audit: crate::audit::Config::default(),

@@ -43,6 +43,6 @@ mod subresources;
 mod trace;
 mod verbs;
 
-pub use admission::{EventLimits, Exemptions};
+pub use admission::{AdmissionConfig, EventLimits, PodSecurity};
 pub use config::{Config, StoreKind};
 pub use server::{Handle, Server};

@@ -49,7 +49,7 @@ pub struct ServerArguments {
     /// OwnerReferencesPermissionEnforcement.
     #[arg(long, value_delimiter = ',')]
     pub enable_admission_plugins: Vec<String>,
-    /// AdmissionConfiguration of apiserver.config.k8s.io/v1 with the limits of EventRateLimit.
+    /// AdmissionConfiguration of apiserver.config.k8s.io/v1 with what EventRateLimit and PodSecurity are told.
     #[arg(long)]
     pub admission_control_config_file: Option<PathBuf>,
     #[arg(long, value_enum, default_value = "embedded")]

@@ -4,6 +4,7 @@
 mod access_review;
 mod certificates;
 mod chain;
+mod config;
 mod default_ingress_class;
 mod deny_external_ips;
 mod event_rate;
@@ -34,8 +35,9 @@ mod webhook;
 
 pub use certificates::keep_requester;
 pub use chain::{Charge, charge, mutate, validate};
+pub use config::AdmissionConfig;
 pub use event_rate::EventLimits;
-pub use pod_security::Exemptions;
+pub use pod_security::PodSecurity;
 pub use registration::fill_status;
 pub use request::Request;
 pub use service_address::{allocate_new, allocate_updated, reserve_for_update};

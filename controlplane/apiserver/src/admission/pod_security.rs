@@ -2,6 +2,7 @@
 //! the standards, `evaluate` asks them all, `namespaces` warns when labels change. Upstream: `pod-security-admission`.
 
 mod baseline;
+mod config;
 mod evaluate;
 mod namespaces;
 mod policy;
@@ -13,8 +14,8 @@ use api::Status;
 use serde_json::Value;
 
 use super::request::Request;
+pub use config::PodSecurity;
 use evaluate::evaluate;
-pub use policy::Exemptions;
 use policy::{Level, Mode, Policy};
 
 /// Kinds that make pods, with the path of the template.
@@ -45,19 +46,20 @@ pub fn validate(request: &Request<'_>, object: &Value, old: &Value) -> Result<()
     Ok(())
 }
 
-fn exemptions<'a>(request: &Request<'a>) -> &'a Exemptions {
-    &request.call.app.config.pod_security_exemptions
+fn config<'a>(request: &Request<'a>) -> &'a PodSecurity {
+    &request.call.app.config.pod_security
 }
 
 fn policy_of(request: &Request<'_>) -> Policy {
     let cache = &*request.call.app.cache;
     let namespace = Lookup::get(cache, "", "namespaces", "", &request.namespace);
-    namespace.map_or_else(Policy::default, |namespace| Policy::of(&namespace).0)
+    let defaults = &config(request).defaults;
+    namespace.map_or_else(|| defaults.clone(), |namespace| Policy::of(&namespace, defaults).0)
 }
 
 fn is_exempt(request: &Request<'_>, spec: &Value) -> Option<&'static str> {
     let class = spec["runtimeClassName"].as_str().unwrap_or_default();
-    exemptions(request).reason(&request.namespace, &request.call.user.name, class)
+    config(request).exemptions.reason(&request.namespace, &request.call.user.name, class)
 }
 
 fn validate_pod(request: &Request<'_>, pod: &Value, old: &Value) -> Result<(), Status> {

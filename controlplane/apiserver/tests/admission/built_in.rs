@@ -241,3 +241,46 @@ async fn plugins_that_are_off_by_default_can_be_turned_on() {
     );
     cluster.handle.shutdown().await;
 }
+
+#[tokio::test]
+async fn plugins_are_told_by_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("admission.yaml");
+    let text = "
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: EventRateLimit
+  path: events.yaml
+- name: PodSecurity
+  configuration:
+    apiVersion: pod-security.admission.config.k8s.io/v1
+    kind: PodSecurityConfiguration
+    defaults: {enforce: baseline, enforce-version: latest}
+    exemptions: {namespaces: [exempt]}
+";
+    std::fs::write(&file, text).unwrap();
+    let events = "{apiVersion: eventratelimit.admission.k8s.io/v1alpha1, kind: Configuration, limits: [{type: Server, qps: 1, burst: 1}]}";
+    std::fs::write(folder.path().join("events.yaml"), events).unwrap();
+    let told = apiserver::AdmissionConfig::load(&file).unwrap();
+    let cluster = Cluster::start_with(|config| {
+        config.admission_plugins = vec!["EventRateLimit".to_owned()];
+        (config.event_limits, config.pod_security) = (told.event_limits, told.pod_security);
+    })
+    .await;
+    let privileged = pod("x", json!({"securityContext": {"privileged": true}}));
+    let plain = namespace(&cluster, "plain", json!({})).await;
+    let (code, why) = refused(&cluster, &format!("{plain}/pods"), &privileged).await;
+    assert_eq!(code, 403);
+    assert!(why.contains("violates PodSecurity \"baseline:latest\": privileged"), "{why}");
+    let own = json!({"pod-security.kubernetes.io/enforce": "privileged"});
+    for (name, labels) in [("exempt", json!({})), ("own", own)] {
+        let path = namespace(&cluster, name, labels).await;
+        make(&cluster, &format!("{path}/pods"), &privileged).await;
+    }
+    let path = "/api/v1/namespaces/default/events";
+    let asked: Vec<Value> = (0..20).map(|number| event(&format!("e{number}"))).collect();
+    let answers = futures::future::join_all(asked.iter().map(|one| cluster.post(path, one))).await;
+    assert!(answers.iter().any(|(code, _)| *code == 429), "{answers:?}");
+    cluster.handle.shutdown().await;
+}

@@ -1,7 +1,7 @@
 //! `bulkhead server`: the API server, then the parts that are its clients, until a signal.
 
-use anyhow::Context;
-use apiserver::{Config, EventLimits, Server, StoreKind};
+use anyhow::{Context, ensure};
+use apiserver::{AdmissionConfig, Config, EventLimits, Server, StoreKind};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{logging, parts};
@@ -31,18 +31,17 @@ fn config(arguments: &ServerArguments) -> anyhow::Result<Config> {
         ..Config::new(data_dir, listen, arguments.advertise_address)
     };
     arguments.serving.apply(&mut config)?;
-    config.event_limits = event_limits(arguments)?;
-    Ok(config)
-}
-
-/// The limits of EventRateLimit: upstream does not start without them either.
-fn event_limits(arguments: &ServerArguments) -> anyhow::Result<EventLimits> {
-    if !arguments.enable_admission_plugins.iter().any(|plugin| plugin == "EventRateLimit") {
-        return Ok(EventLimits::default());
+    if let Some(path) = &arguments.admission_control_config_file {
+        let AdmissionConfig { event_limits, pod_security } = AdmissionConfig::load(path)?;
+        (config.event_limits, config.pod_security) = (event_limits, pod_security);
     }
-    let path = arguments.admission_control_config_file.as_ref();
-    let path = path.context("EventRateLimit needs --admission-control-config-file")?;
-    EventLimits::load(path)
+    // Upstream does not start without its limits either.
+    let limits_events = config.admission_plugins.iter().any(|plugin| plugin == "EventRateLimit");
+    ensure!(
+        !limits_events || config.event_limits != EventLimits::default(),
+        "EventRateLimit needs its limits in --admission-control-config-file"
+    );
+    Ok(config)
 }
 
 async fn serve(arguments: &ServerArguments) -> anyhow::Result<()> {

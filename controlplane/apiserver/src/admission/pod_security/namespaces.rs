@@ -16,8 +16,9 @@ use crate::admission::request::Request;
 const PODS_MAX: usize = 3000;
 
 pub fn validate(request: &Request<'_>, namespace: &Value, old: &Value) -> Result<(), Status> {
-    let (policy, bad) = Policy::of(namespace);
-    let (before, bad_before) = Policy::of(old);
+    let defaults = &super::config(request).defaults;
+    let (policy, bad) = Policy::of(namespace, defaults);
+    let (before, bad_before) = Policy::of(old, defaults);
     // What was wrong before may stay.
     let news: Vec<&BadLabel> = bad.iter().filter(|one| !bad_before.contains(one)).collect();
     if !news.is_empty() {
@@ -45,7 +46,7 @@ fn is_stricter(new: &Standard, old: &Standard) -> bool {
 }
 
 fn warn_about_pods(request: &Request<'_>, namespace: &str, standard: &Standard) {
-    let exemptions = super::exemptions(request);
+    let exemptions = &super::config(request).exemptions;
     if exemptions.reason(namespace, "", "").is_some() {
         return;
     }

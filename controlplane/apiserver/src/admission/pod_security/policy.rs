@@ -110,14 +110,15 @@ pub struct BadLabel {
     pub problem: &'static str,
 }
 
-const PREFIX: &str = "pod-security.kubernetes.io/";
+/// Of the labels of a namespace.
+pub(super) const PREFIX: &str = "pod-security.kubernetes.io/";
 
 impl Policy {
-    /// The policy of a namespace and the labels that are wrong. What cannot be read is as strict as can be for
-    /// `enforce`, and as lenient for the others, as upstream.
+    /// The policy of a namespace, with defaults for what it does not say, and the labels that are wrong. What cannot be
+    /// read is as strict as can be for `enforce`, and as lenient for the others, as upstream.
     #[must_use]
-    pub fn of(namespace: &Value) -> (Self, Vec<BadLabel>) {
-        let mut policy = Self::default();
+    pub fn of(namespace: &Value, defaults: &Self) -> (Self, Vec<BadLabel>) {
+        let mut policy = defaults.clone();
         let mut bad = Vec::new();
         let labels = &namespace["metadata"]["labels"];
         for mode in ["enforce", "audit", "warn"] {
@@ -211,7 +212,8 @@ mod tests {
     #[test]
     fn labels_choose_standards() {
         let policy = |labels: Value| {
-            let (policy, bad) = Policy::of(&json!({"metadata": {"labels": labels}}));
+            let (policy, bad) =
+                Policy::of(&json!({"metadata": {"labels": labels}}), &Policy::default());
             let bad: Vec<String> = bad.into_iter().map(|bad| bad.key).collect();
             (format!("{} {} {}", policy.enforce, policy.audit, policy.warn), bad.join(","))
         };
