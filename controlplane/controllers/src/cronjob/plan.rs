@@ -75,7 +75,9 @@ fn trim(jobs: &[Arc<Job>], kind: &str, limit: i32, plan: &mut Plan) {
 
 fn start(cron: &CronJob, active: &[&Arc<Job>], plan: &mut Plan, now: Timestamp) {
     let spec = cron.spec.clone();
-    let schedule = match Schedule::parse(&spec.schedule, spec.time_zone.as_deref()) {
+    let last = plan.status.last_schedule_time.as_ref().map(|time| time.0);
+    let anchor = last.or(cron.creation_timestamp().map(|time| time.0)).unwrap_or(now);
+    let schedule = match Schedule::parse(&spec.schedule, spec.time_zone.as_deref(), anchor) {
         Ok(schedule) => schedule,
         Err(why) => {
             let note = format!("unparseable schedule: {:?} : {why}", spec.schedule);
@@ -85,8 +87,7 @@ fn start(cron: &CronJob, active: &[&Arc<Job>], plan: &mut Plan, now: Timestamp) 
     };
     let next = schedule.after(now).map(|next| next.duration_since(now));
     plan.again = next.and_then(|left| Duration::try_from(left).ok());
-    let last = plan.status.last_schedule_time.as_ref().map(|time| time.0);
-    let mut since = last.or(cron.creation_timestamp().map(|time| time.0)).unwrap_or(now);
+    let mut since = anchor;
     if let Some(seconds) = spec.starting_deadline_seconds {
         since = since.max(now - SignedDuration::from_secs(seconds));
     }

@@ -1,4 +1,5 @@
-//! Cron's five fields (minute, hour, day of month, month, day of week), as `github.com/robfig/cron` reads them. Pure.
+//! Cron's five fields (minute, hour, day of month, month, day of week) and their short forms, as `github.com/robfig/cron` reads
+//! them. Pure.
 
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 
@@ -10,7 +11,18 @@ const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 /// When something is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Schedule {
+pub(super) enum Schedule {
+    Fields(Box<Fields>),
+    /// `@every 90s`, counted from when it was last due, or from the beginning.
+    Every {
+        seconds: i64,
+        anchor: Timestamp,
+    },
+}
+
+/// The minutes that match all fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fields {
     minutes: u64,
     hours: u64,
     days: u64,
@@ -22,8 +34,8 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Reads a schedule; the error says what is wrong with it.
-    pub(super) fn parse(text: &str, zone: Option<&str>) -> Result<Self, String> {
+    /// Reads a schedule; the error says what is wrong with it. `anchor`: when it was last due, or its beginning.
+    pub(super) fn parse(text: &str, zone: Option<&str>, anchor: Timestamp) -> Result<Self, String> {
         let zone = match zone {
             Some(name) => TimeZone::get(name).map_err(|_| format!("unknown time zone {name}"))?,
             None => TimeZone::UTC,
@@ -36,6 +48,46 @@ impl Schedule {
             "@hourly" => "0 * * * *",
             other => other,
         };
+        if let Some(duration) = text.strip_prefix("@every ") {
+            let nanos = api::time::parse_go_duration(duration);
+            if nanos == 0 {
+                return Err(format!("failed to parse duration {text}"));
+            }
+            // Whole seconds, and at least one.
+            return Ok(Self::Every { seconds: (nanos / 1_000_000_000).max(1), anchor });
+        }
+        if text.starts_with('@') {
+            return Err(format!("unrecognized descriptor: {text}"));
+        }
+        Fields::parse(text, zone).map(|fields| Self::Fields(Box::new(fields)))
+    }
+
+    /// The first time after another one.
+    pub(super) fn after(&self, time: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Fields(fields) => fields.after(time),
+            Self::Every { seconds, anchor } => {
+                let passed = (time.duration_since(*anchor).as_secs() / seconds).max(0);
+                anchor.checked_add((seconds * (passed + 1)).seconds()).ok()
+            }
+        }
+    }
+
+    /// The last time that is not after another one, looking back no further than `since`.
+    pub(super) fn last(&self, since: Timestamp, until: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Fields(fields) => fields.last(since, until),
+            Self::Every { seconds, anchor } => {
+                let passed = until.duration_since(*anchor).as_secs() / seconds;
+                let last = anchor.checked_add((seconds * passed).seconds()).ok()?;
+                (passed > 0 && last > since).then_some(last)
+            }
+        }
+    }
+}
+
+impl Fields {
+    fn parse(text: &str, zone: TimeZone) -> Result<Self, String> {
         let fields: Vec<&str> = text.split_whitespace().collect();
         let [minute, hour, day, month, weekday] = fields.as_slice() else {
             return Err(format!("expected exactly 5 fields, found {}: [{text}]", fields.len()));
@@ -53,8 +105,7 @@ impl Schedule {
         })
     }
 
-    /// The first time after another one.
-    pub(super) fn after(&self, time: Timestamp) -> Option<Timestamp> {
+    fn after(&self, time: Timestamp) -> Option<Timestamp> {
         let mut date = time.to_zoned(self.zone.clone()).date();
         for _ in 0..DAYS_MAX {
             if let Some(found) = self.times_of(date).into_iter().find(|it| *it > time) {
@@ -65,8 +116,7 @@ impl Schedule {
         None
     }
 
-    /// The last time that is not after another one, looking back no further than `since`.
-    pub(super) fn last(&self, since: Timestamp, until: Timestamp) -> Option<Timestamp> {
+    fn last(&self, since: Timestamp, until: Timestamp) -> Option<Timestamp> {
         let mut date = until.to_zoned(self.zone.clone()).date();
         let first = since.to_zoned(self.zone.clone()).date();
         while date >= first {
@@ -150,14 +200,16 @@ mod tests {
             ("0 12 * FEB 7", "2026-01-01T00:00:00Z", "2026-02-01T12:00:00Z"),
             ("5,10-12 1 * * *", "2026-01-01T01:05:00Z", "2026-01-01T01:10:00Z"),
             ("@hourly", "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"),
+            ("@every 1h30m", "2026-01-01T00:00:07Z", "2026-01-01T01:30:07Z"),
+            ("@every 100ms", "2026-01-01T00:00:07Z", "2026-01-01T00:00:08Z"),
         ] {
-            let schedule = Schedule::parse(text, None).expect(text);
+            let schedule = Schedule::parse(text, None, at(from)).expect(text);
             assert_eq!(schedule.after(at(from)), Some(at(next)), "{text}");
             assert_eq!(schedule.last(at(from), at(next)), Some(at(next)), "{text}");
             assert_eq!(schedule.last(at(next), at(next)), None, "{text}");
         }
         assert_eq!(
-            Schedule::parse("0 0 30 2 *", None)
+            Schedule::parse("0 0 30 2 *", None, Timestamp::UNIX_EPOCH)
                 .expect("a schedule")
                 .after(at("2026-01-01T00:00:00Z")),
             None
@@ -166,10 +218,42 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in
-            ["* * * *", "60 * * * *", "* * * * 8", "a * * * *", "5-1 * * * *", "*/0 * * * *"]
-        {
-            assert!(Schedule::parse(text, None).is_err(), "{text}");
+        for text in [
+            "* * * *",
+            "60 * * * *",
+            "* * * * 8",
+            "a * * * *",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "@every",
+            "@every soon",
+            "@often",
+        ] {
+            assert!(Schedule::parse(text, None, Timestamp::UNIX_EPOCH).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn intervals_are_counted_from_their_anchor() {
+        let schedule =
+            Schedule::parse("@every 10m", None, at("2026-01-01T00:05:00Z")).expect("one");
+        let (since, now) = (at("2026-01-01T00:05:00Z"), at("2026-01-01T00:38:00Z"));
+        assert_eq!(schedule.last(since, now), Some(at("2026-01-01T00:35:00Z")));
+        assert_eq!(schedule.after(now), Some(at("2026-01-01T00:45:00Z")));
+        assert_eq!(schedule.last(at("2026-01-01T00:36:00Z"), now), None);
+        assert_eq!(schedule.last(since, at("2026-01-01T00:10:00Z")), None);
+    }
+
+    #[test]
+    fn zones_shift_the_hours() {
+        let schedule = Schedule::parse("0 9 * * *", Some("Europe/Berlin"), Timestamp::UNIX_EPOCH);
+        let schedule = schedule.expect("a schedule");
+        for (from, next) in [
+            ("2026-01-01T00:00:00Z", "2026-01-01T08:00:00Z"),
+            ("2026-07-01T00:00:00Z", "2026-07-01T07:00:00Z"),
+        ] {
+            assert_eq!(schedule.after(at(from)), Some(at(next)));
+        }
+        assert!(Schedule::parse("0 9 * * *", Some("Mars/Base"), Timestamp::UNIX_EPOCH).is_err());
     }
 }

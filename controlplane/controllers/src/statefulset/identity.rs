@@ -69,7 +69,7 @@ fn claim_template(claim: &PersistentVolumeClaim, pod: &str) -> String {
     name.strip_suffix(&format!("-{pod}")).unwrap_or(&name).to_owned()
 }
 
-/// The claims of the pod with this ordinal; they stay when it goes.
+/// The claims of the pod with this ordinal, which nobody owns yet.
 pub(super) fn claims(set: &StatefulSet, ordinal: i32) -> Vec<PersistentVolumeClaim> {
     let spec = set.spec.clone().unwrap_or_default();
     let labels = spec.selector.match_labels;

@@ -2,6 +2,7 @@
 
 mod identity;
 mod plan;
+mod retention;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -49,6 +50,8 @@ async fn reconcile(shared: Shared, key: Key) -> Result<Again, Error> {
     let (current_name, update_name) = (current.name_any(), history.current.name_any());
     let names = plan::Revisions { current: &current_name, update: &update_name };
     let plan = plan::plan(&set, names, &pods, Timestamp::now());
+    // Before pods go: their claims may have to go with them.
+    retention::apply(&shared, &set, &pods).await?;
     let outcome = apply(&shared, &set, &current, &history.current, &plan).await;
     if set.status.as_ref() != Some(&plan.status) {
         status::write(&shared, &*set, &plan.status, &OPTIONAL_COUNTS).await?;
@@ -95,7 +98,10 @@ async fn apply(
 async fn create_claims(shared: &Shared, set: &StatefulSet, ordinal: i32) -> Result<(), Error> {
     let api: Api<PersistentVolumeClaim> =
         Api::namespaced(shared.client.clone(), &set.namespace().unwrap_or_default());
-    for claim in identity::claims(set, ordinal) {
+    for mut claim in identity::claims(set, ordinal) {
+        // Of the set; the pod, when it is too many one day, takes them over.
+        let owner = retention::owner(set, None, ordinal);
+        claim.metadata.owner_references = owner.map(|owner| vec![owner]);
         match api.create(&PostParams::default(), &claim).await {
             Ok(_) => {
                 let note = format!("create Claim {} success", claim.name_any());

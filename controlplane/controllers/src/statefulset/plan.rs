@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetStatus},
-    core::v1::Pod,
+use k8s_openapi::{
+    api::{
+        apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetStatus},
+        core::v1::Pod,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
 };
 use kube::ResourceExt;
 
@@ -145,11 +148,56 @@ impl Planner<'_> {
         true
     }
 
-    /// Replaces one pod of an old template, the last one first, when all after it are well.
+    /// How many pods a rollout may make unavailable: shares are rounded down, but never to nothing.
+    fn unavailable_max(&self) -> usize {
+        let rolling = self.spec.update_strategy.as_ref().and_then(|it| it.rolling_update.as_ref());
+        let replicas = usize::try_from(self.spec.replicas.unwrap_or(1)).unwrap_or(0);
+        let max = match rolling.and_then(|it| it.max_unavailable.as_ref()) {
+            None => 1,
+            Some(IntOrString::Int(number)) => usize::try_from(*number).unwrap_or(0),
+            Some(IntOrString::String(text)) => {
+                let percent: usize = text.trim_end_matches('%').parse().unwrap_or(0);
+                percent * replicas / 100
+            }
+        };
+        max.max(1)
+    }
+
+    /// Replaces pods of an old template, the last one first.
     fn roll(&mut self, replicas: &BTreeMap<i32, &Pod>) {
         if !self.is_rolling() || !self.plan.delete.is_empty() {
             return;
         }
+        match self.unavailable_max() {
+            1 => self.roll_one(replicas),
+            max => self.roll_several(replicas, max),
+        }
+    }
+
+    /// As many as may be unavailable together; those that are not well anyhow cost nothing.
+    fn roll_several(&mut self, replicas: &BTreeMap<i32, &Pod>, max: usize) {
+        let partition = self.partition();
+        let mut down = 0;
+        for pod in replicas.values() {
+            down += usize::from(!is_healthy(pod) || !self.is_available(pod));
+        }
+        let mut left = max.saturating_sub(down);
+        for (_, pod) in replicas.range(partition..).rev() {
+            if revision(pod) == self.revisions.update || leaves(pod) {
+                continue;
+            }
+            if is_healthy(pod) && self.is_available(pod) {
+                if left == 0 {
+                    continue;
+                }
+                left -= 1;
+            }
+            self.plan.delete.push(pod.name_any());
+        }
+    }
+
+    /// The last one, when all after it are well.
+    fn roll_one(&mut self, replicas: &BTreeMap<i32, &Pod>) {
         let partition = self.partition();
         for (_, pod) in replicas.range(partition..).rev() {
             if revision(pod) != self.revisions.update {
@@ -248,6 +296,26 @@ mod tests {
         assert_eq!(of(json!({"replicas": 0}), &[pod(0, "new", false)]).delete, ["s-0"]);
         let parallel = json!({"replicas": 0, "podManagementPolicy": "Parallel"});
         assert_eq!(of(parallel, &three(false)).delete.len(), 3);
+    }
+
+    #[test]
+    fn several_may_be_replaced_together() {
+        let rolling = |max: Value| {
+            json!({"replicas": 4, "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": max}}})
+        };
+        let old: Vec<Arc<Pod>> = (0..4).map(|ordinal| pod(ordinal, "old", true)).collect();
+        assert_eq!(of(rolling(json!(2)), &old).delete, ["s-3", "s-2"]);
+        assert_eq!(of(rolling(json!("60%")), &old).delete, ["s-3", "s-2"]);
+        assert_eq!(of(rolling(json!("10%")), &old).delete, ["s-3"]);
+        let mut going = old.clone();
+        going[3] = pod(3, "new", false);
+        assert_eq!(of(rolling(json!(2)), &going).delete, ["s-2"]);
+        going[2] = pod(2, "new", false);
+        assert_eq!(of(rolling(json!(2)), &going).delete, Vec::<String>::new());
+        let mut broken = old.clone();
+        broken[1] = pod(1, "old", false);
+        assert_eq!(of(rolling(json!(2)), &broken).delete, ["s-3", "s-1"]);
     }
 
     #[test]

@@ -167,6 +167,16 @@ fn validate_cron_job(new: &Value, problems: &mut Problems) {
     if require_text(spec, "schedule", "spec", problems) {
         check_schedule(text(spec, "schedule"), problems);
     }
+    let zone_problem = match spec["timeZone"].as_str() {
+        Some("") => Some("must be nil or non-empty string"),
+        Some(zone) if zone.eq_ignore_ascii_case("local") => {
+            Some("must be an explicit time zone as defined in https://www.iana.org/time-zones")
+        }
+        Some(_) | None => None,
+    };
+    if let Some(problem) = zone_problem {
+        problems.invalid_text("spec.timeZone", text(spec, "timeZone"), problem);
+    }
     let policies = ["Allow", "Forbid", "Replace"];
     problems.check_choice("spec.concurrencyPolicy", &spec["concurrencyPolicy"], &policies);
     for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"]
@@ -189,8 +199,20 @@ fn check_schedule(schedule: &str, problems: &mut Problems) {
         problems.invalid_text("spec.schedule", schedule, detail);
         return;
     }
+    if schedule.starts_with('@') {
+        const SHORT: [&str; 7] =
+            ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
+        let every = schedule.strip_prefix("@every ").map(crate::time::parse_go_duration);
+        let detail = match every {
+            Some(0) => format!("failed to parse duration {schedule}"),
+            None if !SHORT.contains(&schedule) => format!("unrecognized descriptor: {schedule}"),
+            Some(_) | None => return,
+        };
+        problems.invalid_text("spec.schedule", schedule, &detail);
+        return;
+    }
     let fields = schedule.split_whitespace().count();
-    if !schedule.starts_with('@') && fields != 5 {
+    if fields != 5 {
         let detail = format!("expected exactly 5 fields, found {fields}: [{schedule}]");
         problems.invalid_text("spec.schedule", schedule, &detail);
     }
@@ -248,6 +270,39 @@ mod tests {
     fn problems(object: &Value, old: Option<&Value>) -> Vec<String> {
         let causes = validate(&kind("Deployment"), object, old);
         causes.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn schedules_are_checked() {
+        let found = |schedule: &str, zone: Value| {
+            let job = defaulted(
+                "CronJob",
+                json!({"metadata": {"name": "c", "namespace": "d"}, "spec": {
+                "schedule": schedule, "timeZone": zone, "jobTemplate": {"spec": {"template": {"spec": {
+                    "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}}}),
+            );
+            let causes = validate(&kind("CronJob"), &job, None);
+            causes.into_iter().map(|one| one.message).collect::<Vec<String>>().join("; ")
+        };
+        for (schedule, zone, expect) in [
+            ("*/5 * * * *", json!("Europe/Berlin"), ""),
+            ("@hourly", Value::Null, ""),
+            ("@every 90s", Value::Null, ""),
+            ("@every soon", Value::Null, "failed to parse duration @every soon"),
+            ("@often", Value::Null, "unrecognized descriptor: @often"),
+            ("* * * *", Value::Null, "expected exactly 5 fields, found 4: [* * * *]"),
+            (
+                "CRON_TZ=UTC * * * * *",
+                Value::Null,
+                "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+            ),
+            ("@daily", json!("local"), "must be an explicit time zone"),
+            ("@daily", json!(""), "must be nil or non-empty string"),
+        ] {
+            let message = found(schedule, zone);
+            assert_eq!(message.is_empty(), expect.is_empty(), "{schedule}: {message}");
+            assert!(message.contains(expect), "{schedule}: {message}");
+        }
     }
 
     #[test]
