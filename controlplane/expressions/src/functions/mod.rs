@@ -266,6 +266,50 @@ pub(crate) fn number(length: usize) -> Value {
 
 #[cfg(test)]
 mod tests {
+    /// What Kubernetes 1.36 has (`apiserver/pkg/cel/library`, `environment/base.go`), library by library.
+    const UPSTREAM: &[(&str, &str)] = &[
+        ("lists", "isSorted sum min max indexOf lastIndexOf"),
+        ("regex", "find findAll"),
+        ("url", "url isURL getScheme getHost getHostname getPort getEscapedPath getQuery"),
+        (
+            "authorizer",
+            "path group serviceAccount resource subresource namespace name check allowed reason errored error",
+        ),
+        ("authorizer selectors", "fieldSelector labelSelector"),
+        (
+            "quantity",
+            "quantity isQuantity sign isInteger asInteger asApproximateFloat add sub isGreaterThan isLessThan compareTo",
+        ),
+        (
+            "ip",
+            "ip isIP ip.isCanonical family isUnspecified isLoopback isLinkLocalMulticast isLinkLocalUnicast isGlobalUnicast",
+        ),
+        ("cidr", "cidr isCIDR containsIP containsCIDR masked prefixLength"),
+        ("format", "format.named validate"),
+        ("semver", "semver isSemver major minor patch"),
+        ("jsonpatch", "jsonpatch.escapeKey"),
+        ("sets", "sets.contains sets.equivalent sets.intersects"),
+        (
+            "strings",
+            "charAt join lowerAscii upperAscii replace split substring trim format reverse strings.quote",
+        ),
+        ("optional", "optional.of optional.none optional.ofNonZeroValue value hasValue or orValue"),
+        (
+            "standard",
+            "size contains startsWith endsWith matches duration timestamp getFullYear getHours getMilliseconds",
+        ),
+        ("conversions", "int uint double string bytes bool type dyn"),
+    ];
+
+    #[test]
+    fn every_function_of_upstream_is_there() {
+        let names = UPSTREAM
+            .iter()
+            .flat_map(|(library, names)| names.split_whitespace().map(move |name| (library, name)));
+        let missing: Vec<_> = names.filter(|(_, name)| super::find(name).is_none()).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
     #[test]
     fn every_signature_is_read() {
         assert!(super::find("_+_").is_some());
