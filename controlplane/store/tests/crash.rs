@@ -134,3 +134,13 @@ fn acknowledged_writes_survive_kill() {
     println!("{} acknowledged, {present} present after {ROUNDS} kills", acknowledged.len());
     assert!(!acknowledged.is_empty(), "the child never got to write");
 }
+
+#[tokio::test]
+async fn a_store_that_was_killed_while_it_was_made_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("store.unfinished"), [0; 4096]).unwrap();
+    let file = folder.path().join("store.redb");
+    drop(Embedded::open(&file).await.unwrap());
+    assert!(file.exists() && !folder.path().join("store.unfinished").exists());
+    drop(Embedded::open(&file).await.unwrap());
+}

@@ -80,10 +80,10 @@ impl Embedded {
     }
 
     fn start(path: &Path, bound: HistoryBound) -> Result<Self, Error> {
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)
-            .map_err(failed("open the store's file"))?;
+        if !path.exists() {
+            create_file(path)?;
+        }
+        let database = open_file(path)?;
         create_tables(&database).map_err(failed("create the store's tables"))?;
         let (counters, format) = load(&database).map_err(failed("read the store's counters"))?;
         if format != FORMAT_NOW {
@@ -191,6 +191,30 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::Backend { operation: "run file work", source: error.into() })
+}
+
+fn open_file(path: &Path) -> Result<Database, Error> {
+    let builder = &mut Database::builder();
+    builder.set_cache_size(CACHE_BYTES).create(path).map_err(failed("open the store's file"))
+}
+
+/// The file gets its name when it is whole: what a kill in the middle leaves behind could not be opened.
+fn create_file(path: &Path) -> Result<(), Error> {
+    let unfinished = path.with_extension("unfinished");
+    match std::fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(failed("remove an unfinished store")(error));
+        }
+        _ => {}
+    }
+    let database = open_file(&unfinished)?;
+    create_tables(&database).map_err(failed("create the store's tables"))?;
+    drop(database);
+    std::fs::rename(&unfinished, path).map_err(failed("name the store's file"))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed("write the name of the store's file"))
 }
 
 fn create_tables(database: &Database) -> Raw<()> {
