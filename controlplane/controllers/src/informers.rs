@@ -12,6 +12,7 @@ use k8s_openapi::api::{
         ReplicationController, ResourceQuota, Service, ServiceAccount,
     },
     discovery::v1::EndpointSlice,
+    networking::v1::{IPAddress, ServiceCIDR},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{Api, Client, Resource, ResourceExt, runtime::watcher};
@@ -37,6 +38,8 @@ pub struct Informers {
     pub services: Informer<Service>,
     pub endpoints: Informer<Endpoints>,
     pub slices: Informer<EndpointSlice>,
+    pub service_cidrs: Informer<ServiceCIDR>,
+    pub ip_addresses: Informer<IPAddress>,
     pub namespaces: Informer<Namespace>,
     pub service_accounts: Informer<ServiceAccount>,
     /// Only the root CA's copies.
@@ -70,6 +73,8 @@ impl Informers {
             services: Informer::start(Api::all(client.clone()), all()),
             endpoints: Informer::start(Api::all(client.clone()), all()),
             slices: Informer::start(Api::all(client.clone()), all()),
+            service_cidrs: Informer::start(Api::all(client.clone()), all()),
+            ip_addresses: Informer::start(Api::all(client.clone()), all()),
             namespaces: Informer::start(Api::all(client.clone()), all()),
             service_accounts: Informer::start(Api::all(client.clone()), all()),
             root_cas: Informer::start(Api::all(client.clone()), named("kube-root-ca.crt")),
@@ -101,6 +106,8 @@ impl Informers {
                 self.services.ready(),
                 self.endpoints.ready(),
                 self.slices.ready(),
+                self.service_cidrs.ready(),
+                self.ip_addresses.ready(),
                 self.namespaces.ready(),
                 self.service_accounts.ready(),
                 self.root_cas.ready(),

@@ -2,6 +2,7 @@
 //!
 //! All run in one process and share one informer per kind. They talk to the API server only; never to the store.
 
+mod addresses;
 mod certificates;
 mod cronjob;
 mod daemonset;
@@ -66,6 +67,7 @@ pub fn run(
         tasks.spawn(disruption::run(shared.clone()));
         tasks.spawn(endpoints::run(shared.clone()));
         tasks.spawn(endpoints::mirror::run(shared.clone()));
+        tasks.spawn(addresses::run(shared.clone()));
         tasks.spawn(node::lifecycle::run(shared.clone()));
         tasks.spawn(node::ipam::run(shared.clone(), config.cluster_cidr));
         tasks.spawn(serviceaccount::run(shared.clone(), config.pki.ca_pem().to_owned()));

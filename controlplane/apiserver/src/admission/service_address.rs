@@ -11,6 +11,10 @@ use tokio::sync::MutexGuard;
 
 use crate::{call::Call, errors};
 
+const NETWORKING: &str = "networking.k8s.io";
+const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
+const MANAGER: &str = "ipallocator.k8s.io";
+
 /// Held until the write is visible, so that what was chosen is not chosen twice.
 pub type Reserved<'a> = Option<MutexGuard<'a, ()>>;
 
@@ -70,8 +74,9 @@ fn allocate(call: &Call, service: &mut Value, old: Option<&Value>) -> Result<(),
         carry_over(service, old);
     }
     let taken = taken(call, meta::namespace(service), meta::name(service));
+    let ranges = ranges(call);
     if needs_address(service) {
-        set_address(call, service, &taken)?;
+        set_address(call, service, &ranges, &taken)?;
     } else if let Some(spec) = service["spec"].as_object_mut() {
         for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
             spec.remove(field);
@@ -134,6 +139,12 @@ fn taken(call: &Call, namespace: &str, name: &str) -> Taken {
             taken.ports.insert((number as u16, "TCP".into()));
         }
     }
+    // Those that somebody keeps for other things; those of Services only show what the Services say.
+    for object in Lookup::list(&*call.app.cache, NETWORKING, "ipaddresses", None) {
+        if object["metadata"]["labels"][MANAGED_BY] != MANAGER {
+            taken.addresses.extend(meta::name(&object).parse::<Ipv4Addr>().ok());
+        }
+    }
     taken
 }
 
@@ -141,18 +152,39 @@ fn protocol(port: &Value) -> String {
     port["protocol"].as_str().unwrap_or("TCP").to_owned()
 }
 
-fn set_address(call: &Call, service: &mut Value, taken: &Taken) -> Result<(), Status> {
+/// Where addresses come from: every ServiceCIDR that is ready, else (at the first start) the configured one.
+fn ranges(call: &Call) -> Vec<Ipv4Net> {
+    let objects = Lookup::list(&*call.app.cache, NETWORKING, "servicecidrs", None);
+    let ready = objects.iter().filter(|object| {
+        let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+        let mut ready = conditions.filter(|one| one["type"] == "Ready");
+        object["metadata"].get("deletionTimestamp").is_none()
+            && ready.any(|one| one["status"] == "True")
+    });
+    let cidrs = ready.flat_map(|object| object["spec"]["cidrs"].as_array().into_iter().flatten());
+    let ranges: Vec<Ipv4Net> = cidrs.filter_map(|cidr| cidr.as_str()?.parse().ok()).collect();
+    if ranges.is_empty() { vec![call.app.config.service_cidr] } else { ranges }
+}
+
+fn set_address(
+    call: &Call,
+    service: &mut Value,
+    ranges: &[Ipv4Net],
+    taken: &Taken,
+) -> Result<(), Status> {
     let spec = &service["spec"];
     let first = spec["clusterIPs"][0].as_str().filter(|ip| !ip.is_empty());
     let given = spec["clusterIP"].as_str().filter(|ip| !ip.is_empty()).or(first);
     let address = match given {
         Some("None") => "None".to_owned(),
         Some(text) => {
-            check_address(text, call.app.config.service_cidr, taken)
+            check_address(text, ranges, taken)
                 .map_err(|problem| refuse(call, service, "spec.clusterIPs", text, &problem))?;
             text.to_owned()
         }
-        None => free_address(call.app.config.service_cidr, &taken.addresses)
+        None => ranges
+            .iter()
+            .find_map(|range| free_address(*range, &taken.addresses))
             .ok_or_else(|| errors::internal("failed to allocate a serviceIP: range is full"))?
             .to_string(),
     };
@@ -174,13 +206,15 @@ fn set_address(call: &Call, service: &mut Value, taken: &Taken) -> Result<(), St
     Ok(())
 }
 
-fn check_address(text: &str, range: Ipv4Net, taken: &Taken) -> Result<(), String> {
+fn check_address(text: &str, ranges: &[Ipv4Net], taken: &Taken) -> Result<(), String> {
     let Ok(address) = text.parse::<Ipv4Addr>() else {
         return Err("must be a valid IP address".into());
     };
-    if !range.contains(&address) {
+    if !ranges.iter().any(|range| range.contains(&address)) {
+        let ranges: Vec<String> = ranges.iter().map(ToString::to_string).collect();
         return Err(format!(
-            "failed to allocate IP {text}: the provided IP ({text}) is not in the valid range. The range of valid IPs is {range}"
+            "failed to allocate IP {text}: the provided IP ({text}) is not in the valid range. The range of valid IPs is {}",
+            ranges.join(",")
         ));
     }
     if taken.addresses.contains(&address) {

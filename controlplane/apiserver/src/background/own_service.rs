@@ -1,4 +1,4 @@
-//! The `kubernetes` Service in `default` and its endpoints: how pods reach this server.
+//! The `kubernetes` Service in `default` and its endpoints: how pods reach this server. And the range of all Services.
 
 use std::net::SocketAddr;
 
@@ -15,6 +15,7 @@ use crate::{
 pub async fn publish(app: &App) -> Result<(), Status> {
     let port = app.addresses.first().map_or(6443, SocketAddr::port);
     let address = app.config.advertise_address.to_string();
+    bootstrap::create(app, range(&app.config.service_cidr.to_string())).await?;
     bootstrap::create(app, service(&app.config.kubernetes_ip().to_string(), port)).await?;
     for object in [endpoints(&address, port), slice(&address, port)] {
         put(app, object).await?;
@@ -37,6 +38,14 @@ async fn put(app: &App, wanted: Value) -> Result<(), Status> {
     })
     .await?;
     Ok(())
+}
+
+/// The range that Services have their addresses from; more may be added.
+fn range(cidr: &str) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": [cidr]},
+    })
 }
 
 fn service(address: &str, port: u16) -> Value {
