@@ -2,6 +2,7 @@
 //! module; a row of the table of kinds finds its rules by schema name.
 
 mod defaults;
+mod ip;
 pub mod names;
 mod prepare;
 pub mod problems;
@@ -83,6 +84,12 @@ pub(crate) mod tests {
     pub(crate) fn defaulted(name: &str, mut object: Value) -> Value {
         set_defaults(&kind(name), &mut object);
         object
+    }
+
+    /// What is wrong with an object or its change, in one line.
+    pub(crate) fn problems(name: &str, object: &Value, old: Option<&Value>) -> String {
+        let causes = validate(&kind(name), object, old);
+        causes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     }
 
     #[test]

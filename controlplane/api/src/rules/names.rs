@@ -11,6 +11,10 @@ const DNS1035_LABEL: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
 const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 const LABEL_VALUE: &str = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?";
 const CONFIG_KEY: &str = "[-._a-zA-Z0-9]+";
+const WILDCARD: &str = r"\*\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
+const C_IDENTIFIER: &str = "[A-Za-z_][A-Za-z0-9_]*";
+const HTTP_PATH: &str = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+";
+const PERCENT: &str = "[0-9]+%";
 
 macro_rules! pattern {
     ($name:ident, $text:expr) => {
@@ -24,6 +28,10 @@ pattern!(LABEL_1035, DNS1035_LABEL);
 pattern!(QUALIFIED_NAME, QUALIFIED);
 pattern!(VALUE, LABEL_VALUE);
 pattern!(KEY, CONFIG_KEY);
+pattern!(WILDCARD_NAME, WILDCARD);
+pattern!(IDENTIFIER, C_IDENTIFIER);
+pattern!(URL_PATH, HTTP_PATH);
+pattern!(PERCENTAGE, PERCENT);
 
 const LABEL_MAX: usize = 63;
 const SUBDOMAIN_MAX: usize = 253;
@@ -34,6 +42,9 @@ fn too_long(max: usize) -> String {
 
 fn shape(what: &str, examples: &[&str], pattern: &str) -> String {
     let quoted: Vec<String> = examples.iter().map(|example| format!("'{example}'")).collect();
+    if quoted.is_empty() {
+        return format!("{what} (regex used for validation is '{pattern}')");
+    }
     let examples = quoted.join(",  or ");
     format!("{what} (e.g. {examples}, regex used for validation is '{pattern}')")
 }
@@ -73,6 +84,54 @@ pub fn dns1123_subdomain(value: &str) -> Option<String> {
         &["example.com"],
         DNS1123_SUBDOMAIN,
     ))
+}
+
+/// A subdomain below a wildcard: `*.example.com`.
+#[must_use]
+pub fn wildcard_subdomain(value: &str) -> Option<String> {
+    if value.len() > SUBDOMAIN_MAX {
+        return Some(too_long(SUBDOMAIN_MAX));
+    }
+    (!WILDCARD_NAME.is_match(value)).then(|| {
+        shape(
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS \
+             subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and \
+             end with an alphanumeric character",
+            &["*.example.com"],
+            WILDCARD,
+        )
+    })
+}
+
+/// An identifier as in C.
+#[must_use]
+pub fn c_identifier(value: &str) -> Option<String> {
+    (!IDENTIFIER.is_match(value)).then(|| {
+        shape(
+            "a valid C identifier must start with alphabetic character or '_', followed by a \
+             string of alphanumeric characters or '_'",
+            &["my_name", "MY_NAME", "MyName"],
+            C_IDENTIFIER,
+        )
+    })
+}
+
+/// The path of a domain-prefixed path.
+#[must_use]
+pub fn http_path(value: &str) -> Option<String> {
+    (!URL_PATH.is_match(value)).then(|| shape("Invalid path", &[], HTTP_PATH))
+}
+
+/// A percentage: `25%`.
+#[must_use]
+pub fn percentage(value: &str) -> Option<String> {
+    (!PERCENTAGE.is_match(value)).then(|| {
+        shape(
+            "a valid percent string must be a numeric string followed by an ending '%'",
+            &["1%", "93%"],
+            PERCENT,
+        )
+    })
 }
 
 /// An RFC 1035 label: older name rule, of ports in services' names and such.
@@ -246,6 +305,14 @@ mod tests {
             (config_key, "a.b", ""),
             (config_key, "a/b", "a valid config key"),
             (env_name, "A=B", "printable ASCII"),
+            (wildcard_subdomain, "*.a.b", ""),
+            (wildcard_subdomain, "a.*.b", "must start with '*.'"),
+            (c_identifier, "_a1", ""),
+            (c_identifier, "1a", "'my_name',  or 'MY_NAME',  or 'MyName', regex"),
+            (http_path, "a/b", ""),
+            (http_path, "a b", "Invalid path (regex used for validation is '[A-Z"),
+            (percentage, "25%", ""),
+            (percentage, "25", "(e.g. '1%',  or '93%', regex used"),
         ] {
             let found = check(value).unwrap_or_default();
             assert!(

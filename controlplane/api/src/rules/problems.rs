@@ -60,6 +60,12 @@ impl Problems {
         self.add("FieldValueTooLong", path, text);
     }
 
+    pub fn too_many(&mut self, path: &str, found: usize, max: usize) {
+        let noun = if max == 1 { "item" } else { "items" };
+        let text = format!("Too many: {found}: must have at most {max} {noun}");
+        self.add("FieldValueTooMany", path, text);
+    }
+
     /// Invalid when a syntax check found something.
     pub fn check_text(&mut self, path: &str, value: &str, problem: Option<String>) {
         if let Some(problem) = problem {

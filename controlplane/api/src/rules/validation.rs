@@ -1,8 +1,10 @@
 //! Validation of built-in kinds, upstream `pkg/apis/<group>/validation`.
 
+mod addresses;
 mod cluster;
 mod container;
 mod core;
+mod ingress;
 mod metadata;
 mod network;
 mod pod;
@@ -11,10 +13,15 @@ mod sysctl;
 mod volume;
 mod workloads;
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
+use super::names;
 use super::problems::Problems;
 use crate::Kind;
+
+const DRIVER_BYTES_MAX: usize = 63;
 
 /// Collects all problems of an object, and of its change when there is an old one.
 pub(super) fn validate(kind: &Kind, new: &Value, old: Option<&Value>, problems: &mut Problems) {
@@ -28,13 +35,38 @@ pub(super) fn validate(kind: &Kind, new: &Value, old: Option<&Value>, problems: 
         "" if matches!(name, "ReplicationController" | "PodTemplate") => {
             workloads::validate(name, new, old, problems);
         }
-        "" => core::validate(name, new, old, problems),
-        "apps" | "batch" | "autoscaling" | "policy" => {
-            workloads::validate(name, new, old, problems);
+        "apps" | "batch" => workloads::validate(name, new, old, problems),
+        "discovery.k8s.io" => network::validate(name, new, old, problems),
+        // What is stored stays writable: labels, finalizers and status of objects from before a rule.
+        _ if old.is_none_or(|old| has_changed(new, old)) => {
+            validate_changed(kind, new, old, problems);
         }
-        "networking.k8s.io" | "discovery.k8s.io" => network::validate(name, new, old, problems),
+        _ => {}
+    }
+}
+
+fn validate_changed(kind: &Kind, new: &Value, old: Option<&Value>, problems: &mut Problems) {
+    let name = kind.kind.as_str();
+    match kind.group.as_str() {
+        "" => core::validate(name, new, old, problems),
+        "autoscaling" | "policy" => workloads::validate(name, new, old, problems),
+        "networking.k8s.io" => match name {
+            "Ingress" | "IngressClass" => ingress::validate(name, new, old, problems),
+            "IPAddress" | "ServiceCIDR" => addresses::validate(name, new, old, problems),
+            _ => network::validate(name, new, old, problems),
+        },
         _ => cluster::validate(name, new, old, problems),
     }
+}
+
+/// Whether anything but metadata and status differs.
+fn has_changed(new: &Value, old: &Value) -> bool {
+    let content = |object| {
+        let fields = Value::as_object(object).into_iter().flatten();
+        let envelope = ["apiVersion", "kind", "metadata", "status"];
+        fields.filter(move |(field, _)| !envelope.contains(&field.as_str()))
+    };
+    !content(new).eq(content(old))
 }
 
 /// Upstream `ValidatePodEphemeralContainersUpdate`.
@@ -71,6 +103,56 @@ fn require_text(value: &Value, field: &str, path: &str, problems: &mut Problems)
     !missing
 }
 
+/// The name of another object or of a kind: required, one segment of a path.
+fn check_segment(value: &Value, field: &str, path: &str, problems: &mut Problems) {
+    if require_text(value, field, path, problems) {
+        let name = text(value, field);
+        problems.check_text(&format!("{path}.{field}"), name, names::path_segment(name));
+    }
+}
+
+/// The name of a driver of storage or devices: required, a domain in any case.
+fn check_driver(value: &Value, field: &str, path: &str, problems: &mut Problems) {
+    if !require_text(value, field, path, problems) {
+        return;
+    }
+    let (path, name) = (format!("{path}.{field}"), text(value, field));
+    if name.len() > DRIVER_BYTES_MAX {
+        problems.too_long(&path, DRIVER_BYTES_MAX);
+    }
+    problems.check_text(&path, name, names::dns1123_subdomain(&name.to_lowercase()));
+}
+
+/// False, and a problem, where a list has too many items.
+fn check_size(
+    value: &Value,
+    field: &str,
+    items_max: usize,
+    path: &str,
+    problems: &mut Problems,
+) -> bool {
+    let found = value[field].as_array().map_or(0, Vec::len);
+    if found > items_max {
+        problems.too_many(&format!("{path}.{field}"), found, items_max);
+    }
+    found <= items_max
+}
+
+/// No two items of a list have the same text in a field.
+fn check_unique(value: &Value, field: &str, key: &str, path: &str, problems: &mut Problems) {
+    let mut seen = BTreeSet::new();
+    for (path, item) in items(value, field, path) {
+        if !seen.insert(text(item, key)) {
+            problems.duplicate(&path, &item[key]);
+        }
+    }
+}
+
+/// Whether an amount is more than zero; what is no amount is refused elsewhere.
+fn is_positive(amount: &Value) -> bool {
+    resources::parse(amount).is_none_or(|amount| !amount.is_zero() && !amount.is_negative())
+}
+
 /// A port number, 1 to 65535.
 fn check_port(value: &Value, path: &str, problems: &mut Problems) {
     match value {
@@ -80,7 +162,7 @@ fn check_port(value: &Value, path: &str, problems: &mut Problems) {
             problems.invalid(path, value, "must be between 1 and 65535, inclusive");
         }
         Value::String(name) => {
-            for problem in super::names::port_name(name) {
+            for problem in names::port_name(name) {
                 problems.invalid(path, value, &problem);
             }
         }
@@ -109,6 +191,6 @@ fn check_selector(selector: &Value, path: &str, problems: &mut Problems) {
             ),
         }
         let key = text(one, "key");
-        problems.check_text(&format!("{path}.key"), key, super::names::label_key(key));
+        problems.check_text(&format!("{path}.key"), key, names::label_key(key));
     }
 }

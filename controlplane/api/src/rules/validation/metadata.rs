@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::rules::ip;
 use crate::rules::names;
 use crate::rules::problems::Problems;
 use crate::{Kind, Scope};
@@ -52,6 +53,7 @@ fn name_check(kind: &Kind) -> fn(&str) -> Option<String> {
         ("", "Namespace") => names::dns1123_label,
         ("", "Service") => names::dns1123_label,
         ("rbac.authorization.k8s.io", _) => names::path_segment,
+        ("networking.k8s.io", "IPAddress") => ip::address,
         ("authorization.k8s.io" | "authentication.k8s.io", _) => |_| None,
         _ => names::dns1123_subdomain,
     }

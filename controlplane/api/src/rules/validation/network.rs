@@ -1,4 +1,4 @@
-//! Services, endpoints, ingresses and network policies.
+//! Services, endpoints and network policies.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::container::PROTOCOLS;
 use super::{check_port, check_selector, items, metadata, require_text, text};
+use crate::rules::ip::{CIDR, Cidr};
 use crate::rules::names;
 use crate::rules::problems::Problems;
 
@@ -16,7 +17,6 @@ pub(super) fn validate(kind: &str, new: &Value, old: Option<&Value>, problems: &
     match kind {
         "Service" => validate_service(new, old, problems),
         "EndpointSlice" => validate_slice(new, old, problems),
-        "Ingress" => validate_ingress(new, problems),
         "NetworkPolicy" => validate_policy(new, problems),
         "Endpoints" => {
             for (path, subset) in items(new, "subsets", "") {
@@ -141,79 +141,46 @@ fn validate_slice(new: &Value, old: Option<&Value>, problems: &mut Problems) {
     }
 }
 
-fn validate_ingress(new: &Value, problems: &mut Problems) {
-    let spec = &new["spec"];
-    let no_rules = spec["rules"].as_array().is_none_or(Vec::is_empty);
-    if no_rules && spec.get("defaultBackend").is_none() {
-        let detail = "either `defaultBackend` or `rules` must be specified";
-        problems.invalid("spec", &json!([]), detail);
-    }
-    if let Some(backend) = spec.get("defaultBackend") {
-        check_backend(backend, "spec.defaultBackend", problems);
-    }
-    for (path, rule) in items(spec, "rules", "spec") {
-        let host = text(rule, "host");
-        if !host.is_empty() {
-            let bare = host.strip_prefix("*.").unwrap_or(host);
-            problems.check_text(&format!("{path}.host"), host, names::dns1123_subdomain(bare));
-        }
-        let http = format!("{path}.http");
-        for (path, one) in items(&rule["http"], "paths", &http) {
-            check_path(one, &path, problems);
-            check_backend(&one["backend"], &format!("{path}.backend"), problems);
-        }
-    }
-}
-
-fn check_path(one: &Value, path: &str, problems: &mut Problems) {
-    let kind = &one["pathType"];
-    if kind.is_null() {
-        problems.required(&format!("{path}.pathType"), "pathType must be specified");
-        return;
-    }
-    let kinds = ["Exact", "ImplementationSpecific", "Prefix"];
-    problems.check_choice(&format!("{path}.pathType"), kind, &kinds);
-    let value = text(one, "path");
-    let anything = kind == "ImplementationSpecific" && value.is_empty();
-    if !anything && !value.starts_with('/') {
-        problems.invalid_text(&format!("{path}.path"), value, "must be an absolute path");
-    }
-}
-
-fn check_backend(backend: &Value, path: &str, problems: &mut Problems) {
-    match (backend.get("service"), backend.get("resource")) {
-        (Some(_), Some(_)) => {
-            problems.invalid_text(path, "", "cannot set both resource and service backends");
-        }
-        (None, None) => problems.required(path, "resource or service backend is required"),
-        (None, Some(_)) => {}
-        (Some(service), None) => {
-            require_text(service, "name", &format!("{path}.service"), problems);
-            let port = &service["port"];
-            if port.get("name").is_none() && port["number"].as_i64().unwrap_or(0) == 0 {
-                let detail = "port name or number is required";
-                problems.required(&format!("{path}.service.port"), detail);
-            }
-        }
-    }
-}
-
 fn validate_policy(new: &Value, problems: &mut Problems) {
     let spec = &new["spec"];
     check_selector(&spec["podSelector"], "spec.podSelector", problems);
-    for (path, kind) in items(spec, "policyTypes", "spec") {
-        problems.check_choice(&path, kind, &["Egress", "Ingress"]);
-    }
     for (rules, peers) in [("ingress", "from"), ("egress", "to")] {
         for (path, rule) in items(spec, rules, "spec") {
             for (path, port) in items(rule, "ports", &path) {
-                problems.check_choice(&format!("{path}.protocol"), &port["protocol"], &PROTOCOLS);
-                check_port(&port["port"], &format!("{path}.port"), problems);
+                check_policy_port(port, &path, problems);
             }
             for (path, peer) in items(rule, peers, &path) {
                 check_peer(peer, &path, problems);
             }
         }
+    }
+    if spec["policyTypes"].as_array().is_some_and(|kinds| kinds.len() > 2) {
+        let detail = "may not specify more than two policyTypes";
+        problems.invalid("spec.policyTypes", &spec["policyTypes"], detail);
+        return;
+    }
+    for (path, kind) in items(spec, "policyTypes", "spec") {
+        problems.check_choice(&path, kind, &["Egress", "Ingress"]);
+    }
+}
+
+/// A port, or the ports from one number to another.
+fn check_policy_port(port: &Value, path: &str, problems: &mut Problems) {
+    problems.check_choice(&format!("{path}.protocol"), &port["protocol"], &PROTOCOLS);
+    check_port(&port["port"], &format!("{path}.port"), problems);
+    let Some(end) = port.get("endPort") else { return };
+    let path = format!("{path}.endPort");
+    match port["port"].as_i64() {
+        Some(start) => {
+            if end.as_i64().is_some_and(|end| end < start) {
+                problems.invalid(&path, end, "must be greater than or equal to `port`");
+            }
+            check_port(end, &path, problems);
+        }
+        None if port["port"].is_string() => {
+            problems.invalid(&path, end, "may not be specified when `port` is non-numeric");
+        }
+        None => problems.invalid(&path, end, "may not be specified when `port` is not specified"),
     }
 }
 
@@ -229,23 +196,36 @@ fn check_peer(peer: &Value, path: &str, problems: &mut Problems) {
             problems.forbidden(path, "may not specify both ipBlock and another peer")
         }
         (false, Some(block)) => {
-            let value = text(block, "cidr");
-            let valid = value.split_once('/').is_some_and(|(ip, bits)| {
-                ip.parse::<IpAddr>().is_ok() && bits.parse::<u8>().is_ok_and(|bits| bits <= 128)
-            });
-            if !valid {
-                let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-                problems.invalid_text(&format!("{path}.ipBlock.cidr"), value, detail);
-            }
+            check_block(block, &format!("{path}.ipBlock"), problems);
         }
         (true, None) => {}
+    }
+}
+
+/// A range of addresses without some smaller ones in it.
+fn check_block(block: &Value, path: &str, problems: &mut Problems) {
+    if !require_text(block, "cidr", path, problems) {
+        return;
+    }
+    let Some(range) = Cidr::parse(text(block, "cidr")) else {
+        problems.invalid(&format!("{path}.cidr"), &block["cidr"], CIDR);
+        return;
+    };
+    for (path, except) in items(block, "except", path) {
+        match except.as_str().and_then(Cidr::parse) {
+            None => problems.invalid(&path, except, CIDR),
+            Some(smaller) if !range.holds(smaller) => {
+                problems.invalid(&path, except, "must be a strict subset of `cidr`");
+            }
+            Some(_) => {}
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::tests::{defaulted, kind};
+    use crate::rules::tests::{defaulted, kind, problems};
     use crate::rules::validate;
 
     #[test]
@@ -267,5 +247,34 @@ mod tests {
             found(&moved, Some(&fine)),
             ["spec.clusterIPs[0]: Invalid value: [\"10.96.0.6\"]: may not change once set"]
         );
+    }
+
+    #[test]
+    fn policies_are_checked() {
+        let policy = |rule: Value| {
+            let object = json!({"metadata": {"name": "p", "namespace": "d"}, "spec": {"podSelector": {}, "ingress": [rule]}});
+            defaulted("NetworkPolicy", object)
+        };
+        let block = |cidr: &str, except: &str| json!({"from": [{"ipBlock": {"cidr": cidr, "except": [except]}}]});
+        for (rule, expected) in [
+            (json!({"ports": [{"port": 80, "endPort": 90}, {"port": "http"}]}), ""),
+            (block("10.0.0.0/8", "10.1.0.0/16"), ""),
+            (
+                json!({"ports": [{"port": 80, "endPort": 79}]}),
+                "spec.ingress[0].ports[0].endPort: Invalid value: 79: must be greater than or equal to `port`",
+            ),
+            (
+                json!({"ports": [{"port": "http", "endPort": 79}, {"endPort": 80}]}),
+                "spec.ingress[0].ports[0].endPort: Invalid value: 79: may not be specified when `port` is non-numeric; \
+                 spec.ingress[0].ports[1].endPort: Invalid value: 80: may not be specified when `port` is not specified",
+            ),
+            (
+                block("10.0.0.0/8", "11.0.0.0/16"),
+                "spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`",
+            ),
+            (block("", "10.0.0.0/8"), "spec.ingress[0].from[0].ipBlock.cidr: Required value"),
+        ] {
+            assert_eq!(problems("NetworkPolicy", &policy(rule), None), expected);
+        }
     }
 }
