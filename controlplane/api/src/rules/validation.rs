@@ -4,11 +4,15 @@ mod addresses;
 mod cluster;
 mod container;
 mod core;
+mod events;
 mod ingress;
 mod metadata;
 mod network;
+mod persistent;
 mod pod;
 mod resources;
+mod scaling;
+mod storage;
 mod sysctl;
 mod volume;
 mod workloads;
@@ -48,13 +52,18 @@ pub(super) fn validate(kind: &Kind, new: &Value, old: Option<&Value>, problems: 
 fn validate_changed(kind: &Kind, new: &Value, old: Option<&Value>, problems: &mut Problems) {
     let name = kind.kind.as_str();
     match kind.group.as_str() {
+        "" | "events.k8s.io" if name == "Event" => events::validate(kind, new, old, problems),
+        "" if matches!(name, "PersistentVolume" | "PersistentVolumeClaim") => {
+            persistent::validate(name, new, old, problems);
+        }
         "" => core::validate(name, new, old, problems),
-        "autoscaling" | "policy" => workloads::validate(name, new, old, problems),
+        "autoscaling" | "policy" => scaling::validate(name, new, problems),
         "networking.k8s.io" => match name {
             "Ingress" | "IngressClass" => ingress::validate(name, new, old, problems),
             "IPAddress" | "ServiceCIDR" => addresses::validate(name, new, old, problems),
             _ => network::validate(name, new, old, problems),
         },
+        "storage.k8s.io" => storage::validate(name, new, old, problems),
         _ => cluster::validate(name, new, old, problems),
     }
 }

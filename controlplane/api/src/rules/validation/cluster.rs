@@ -1,8 +1,9 @@
-//! rbac, certificates, storage, scheduling, coordination, custom resources.
+//! rbac, certificates, scheduling, coordination, custom resources, storage migration.
 
 use serde_json::Value;
 
 use super::{items, require_text, text};
+use crate::rules::names;
 use crate::rules::problems::Problems;
 
 /// Priorities above this are the system's own.
@@ -14,7 +15,7 @@ pub(super) fn validate(kind: &str, new: &Value, old: Option<&Value>, problems: &
         "RoleBinding" | "ClusterRoleBinding" => validate_binding(new, old, problems),
         "CertificateSigningRequest" => validate_request(new, old, problems),
         "PriorityClass" => validate_priority(new, old, problems),
-        "StorageClass" => validate_storage_class(new, old, problems),
+        "StorageVersionMigration" => validate_migration(new, old, problems),
         "RuntimeClass" => {
             require_text(new, "handler", "", problems);
             if let Some(old) = old {
@@ -150,16 +151,20 @@ fn validate_priority(new: &Value, old: Option<&Value>, problems: &mut Problems) 
     }
 }
 
-fn validate_storage_class(new: &Value, old: Option<&Value>, problems: &mut Problems) {
-    require_text(new, "provisioner", "", problems);
-    problems.check_choice("reclaimPolicy", &new["reclaimPolicy"], &["Delete", "Retain"]);
-    let modes = ["Immediate", "WaitForFirstConsumer"];
-    problems.check_choice("volumeBindingMode", &new["volumeBindingMode"], &modes);
-    let Some(old) = old else { return };
-    for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
-        if new[field] != old[field] {
-            problems.forbidden(field, &format!("updates to {field} are forbidden."));
-        }
+fn validate_migration(new: &Value, old: Option<&Value>, problems: &mut Problems) {
+    let spec = &new["spec"];
+    let (group, resource) = (text(&spec["resource"], "group"), text(&spec["resource"], "resource"));
+    let path = "spec.resource.resource";
+    if resource.is_empty() {
+        problems.required(path, "resource is required to be set");
+    } else {
+        problems.check_text(path, resource, names::dns1035_label(resource));
+    }
+    if !group.is_empty() {
+        problems.check_text("spec.resource.group", group, names::dns1123_subdomain(group));
+    }
+    if let Some(old) = old {
+        problems.check_immutable("spec", spec, &old["spec"]);
     }
 }
 
@@ -204,8 +209,29 @@ fn validate_definition(new: &Value, problems: &mut Problems) {
 mod tests {
     use serde_json::json;
 
-    use crate::rules::tests::{defaulted, kind};
+    use crate::rules::tests::{defaulted, kind, problems};
     use crate::rules::validate;
+
+    #[test]
+    fn migrations_are_checked() {
+        let migration = |resource: &str| json!({"metadata": {"name": "m"}, "spec": {"resource": {"group": "apps", "resource": resource}}});
+        let old = migration("deployments");
+        for (object, old, expected) in [
+            (old.clone(), None, ""),
+            (
+                migration(""),
+                None,
+                "spec.resource.resource: Required value: resource is required to be set",
+            ),
+            (
+                migration("daemonsets"),
+                Some(&old),
+                "spec: Invalid value: {\"resource\":{\"group\":\"apps\",\"resource\":\"daemonsets\"}}: field is immutable",
+            ),
+        ] {
+            assert_eq!(problems("StorageVersionMigration", &object, old), expected);
+        }
+    }
 
     #[test]
     fn bindings_keep_their_role() {

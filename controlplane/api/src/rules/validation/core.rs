@@ -15,8 +15,6 @@ pub(super) fn validate(kind: &str, new: &Value, old: Option<&Value>, problems: &
     match kind {
         "ConfigMap" => validate_config_map(new, old, problems),
         "Secret" => validate_secret(new, old, problems),
-        "PersistentVolumeClaim" => validate_claim(new, old, problems),
-        "PersistentVolume" => validate_volume(new, problems),
         "ResourceQuota" => {
             for (name, amount) in new["spec"]["hard"].as_object().into_iter().flatten() {
                 resources::check_amount(amount, &format!("spec.hard[{name}]"), false, problems);
@@ -26,7 +24,6 @@ pub(super) fn validate(kind: &str, new: &Value, old: Option<&Value>, problems: &
             problems.required("target.name", "");
         }
         "Node" => validate_node(new, old, problems),
-        "Event" => {}
         _ => {}
     }
 }
@@ -105,100 +102,6 @@ fn require_keys(data: &Value, keys: &[&str], problems: &mut Problems) {
     }
 }
 
-fn validate_claim(new: &Value, old: Option<&Value>, problems: &mut Problems) {
-    let spec = &new["spec"];
-    check_claim_spec(spec, "spec", problems);
-    let Some(old) = old.map(|old| &old["spec"]) else { return };
-    let fixed = |spec: &Value| {
-        let mut map = spec.as_object().cloned().unwrap_or_default();
-        for field in ["resources", "volumeAttributesClassName"] {
-            map.remove(field);
-        }
-        // The binder fills in the volume, the default class comes late.
-        if text(old, "volumeName").is_empty() {
-            map.remove("volumeName");
-        }
-        if old.get("storageClassName").is_none() {
-            map.remove("storageClassName");
-        }
-        map
-    };
-    if fixed(spec) != fixed(old) {
-        let detail = "spec is immutable after creation except resources.requests and \
-            volumeAttributesClassName for bound claims";
-        problems.forbidden("spec", detail);
-    }
-    let size = |spec: &Value| resources::parse(&spec["resources"]["requests"]["storage"]);
-    if let (Some(new_size), Some(old_size)) = (size(spec), size(old))
-        && new_size < old_size
-    {
-        let detail = "field can not be less than status.capacity";
-        problems.forbidden("spec.resources.requests.storage", detail);
-    }
-}
-
-fn check_claim_spec(spec: &Value, path: &str, problems: &mut Problems) {
-    if spec["accessModes"].as_array().is_none_or(Vec::is_empty) {
-        let detail = "at least 1 access mode is required";
-        problems.required(&format!("{path}.accessModes"), detail);
-    }
-    check_modes(spec, path, problems);
-    let storage = &spec["resources"]["requests"]["storage"];
-    let at = format!("{path}.resources[storage]");
-    match resources::parse(storage) {
-        _ if storage.is_null() => problems.required(&at, ""),
-        Some(amount) if amount.is_zero() || amount.is_negative() => {
-            problems.invalid(&at, storage, "must be greater than zero");
-        }
-        _ => {}
-    }
-}
-
-fn check_modes(spec: &Value, path: &str, problems: &mut Problems) {
-    let modes = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-    for (_, mode) in items(spec, "accessModes", path) {
-        problems.check_choice(&format!("{path}.accessModes"), mode, &modes);
-    }
-    problems.check_choice(
-        &format!("{path}.volumeMode"),
-        &spec["volumeMode"],
-        &["Block", "Filesystem"],
-    );
-}
-
-/// Fields of a persistent volume's spec that are no source.
-const VOLUME_SETTINGS: [&str; 9] = [
-    "capacity",
-    "accessModes",
-    "claimRef",
-    "persistentVolumeReclaimPolicy",
-    "storageClassName",
-    "mountOptions",
-    "volumeMode",
-    "nodeAffinity",
-    "volumeAttributesClassName",
-];
-
-fn validate_volume(new: &Value, problems: &mut Problems) {
-    let spec = &new["spec"];
-    if spec["accessModes"].as_array().is_none_or(Vec::is_empty) {
-        problems.required("spec.accessModes", "");
-    }
-    check_modes(spec, "spec", problems);
-    if spec["capacity"].as_object().is_none_or(serde_json::Map::is_empty) {
-        problems.required("spec.capacity", "");
-    }
-    let policies = ["Delete", "Recycle", "Retain"];
-    let path = "spec.persistentVolumeReclaimPolicy";
-    problems.check_choice(path, &spec["persistentVolumeReclaimPolicy"], &policies);
-    let sources = spec
-        .as_object()
-        .map_or(0, |map| map.keys().filter(|key| !VOLUME_SETTINGS.contains(&key.as_str())).count());
-    if sources == 0 {
-        problems.required("spec", "must specify a volume type");
-    }
-}
-
 fn validate_node(new: &Value, old: Option<&Value>, problems: &mut Problems) {
     for (path, taint) in items(&new["spec"], "taints", "spec") {
         let key = text(taint, "key");
@@ -237,11 +140,6 @@ mod tests {
             "Secret",
             json!({"type": "kubernetes.io/tls", "data": {"tls.crt": ""}}),
             &["data[tls.key]: Required value"],
-        );
-        check(
-            "PersistentVolumeClaim",
-            json!({"spec": {"resources": {"requests": {"storage": "1Gi"}}}}),
-            &["spec.accessModes: Required value: at least 1 access mode is required"],
         );
         check("ConfigMap", json!({"data": {"a": "b"}}), &[]);
     }

@@ -1,4 +1,4 @@
-//! apps, batch, autoscaling, policy and replication controllers.
+//! apps, batch and replication controllers.
 
 use serde_json::{Value, json};
 
@@ -35,8 +35,6 @@ pub(super) fn validate(kind: &str, new: &Value, old: Option<&Value>, problems: &
         "PodTemplate" => pod::validate_template(&new["template"], "template", problems),
         "Job" => validate_job(new, old, problems),
         "CronJob" => validate_cron_job(new, problems),
-        "HorizontalPodAutoscaler" => validate_autoscaler(new, problems),
-        "PodDisruptionBudget" => validate_budget(new, problems),
         _ => {}
     }
 }
@@ -216,41 +214,6 @@ fn check_schedule(schedule: &str, problems: &mut Problems) {
         let detail = format!("expected exactly 5 fields, found {fields}: [{schedule}]");
         problems.invalid_text("spec.schedule", schedule, &detail);
     }
-}
-
-fn validate_autoscaler(new: &Value, problems: &mut Problems) {
-    let spec = &new["spec"];
-    let (least, most) = (&spec["minReplicas"], &spec["maxReplicas"]);
-    if least.as_i64().is_some_and(|least| least < 1) {
-        problems.invalid("spec.minReplicas", least, "must be greater than or equal to 1");
-    }
-    if most.as_i64().unwrap_or(0) < 1 {
-        problems.invalid(
-            "spec.maxReplicas",
-            &json!(most.as_i64().unwrap_or(0)),
-            "must be greater than 0",
-        );
-    }
-    if least.as_i64().zip(most.as_i64()).is_some_and(|(least, most)| most < least) {
-        let detail = "must be greater than or equal to `minReplicas`";
-        problems.invalid("spec.maxReplicas", most, detail);
-    }
-    require_text(&spec["scaleTargetRef"], "kind", "spec.scaleTargetRef", problems);
-    require_text(&spec["scaleTargetRef"], "name", "spec.scaleTargetRef", problems);
-}
-
-fn validate_budget(new: &Value, problems: &mut Problems) {
-    let spec = &new["spec"];
-    if spec.get("minAvailable").is_some() && spec.get("maxUnavailable").is_some() {
-        problems.invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set");
-    }
-    for field in ["minAvailable", "maxUnavailable"] {
-        problems.check_not_negative(&format!("spec.{field}"), &spec[field]);
-    }
-    check_selector(&spec["selector"], "spec.selector", problems);
-    let policies = ["AlwaysAllow", "IfHealthyBudget"];
-    let path = "spec.unhealthyPodEvictionPolicy";
-    problems.check_choice(path, &spec["unhealthyPodEvictionPolicy"], &policies);
 }
 
 #[cfg(test)]
