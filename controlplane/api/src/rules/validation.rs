@@ -5,6 +5,7 @@ mod cluster;
 mod container;
 mod core;
 mod events;
+mod flowcontrol;
 mod ingress;
 mod metadata;
 mod network;
@@ -64,6 +65,7 @@ fn validate_changed(kind: &Kind, new: &Value, old: Option<&Value>, problems: &mu
             _ => network::validate(name, new, old, problems),
         },
         "storage.k8s.io" => storage::validate(name, new, old, problems),
+        "flowcontrol.apiserver.k8s.io" => flowcontrol::validate(name, new, old, problems),
         _ => cluster::validate(name, new, old, problems),
     }
 }

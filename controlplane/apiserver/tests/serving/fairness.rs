@@ -66,7 +66,7 @@ async fn requests_are_classified_by_added_objects() {
     let (code, level) = cluster.post(&format!("{BASE}/prioritylevelconfigurations"), &level).await;
     assert_eq!(code, 201, "{level}");
     let schema = json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": {"name": "mine"},
-        "spec": {"matchingPrecedence": 1, "priorityLevelConfiguration": {"name": "mine"}, "distinguisherMethod": {"type": "ByUser"},
+        "spec": {"matchingPrecedence": 3, "priorityLevelConfiguration": {"name": "mine"}, "distinguisherMethod": {"type": "ByUser"},
             "rules": [{"subjects": [{"kind": "User", "user": {"name": "noxu"}}],
                 "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}]}]}});
     let (code, schema) = cluster.post(&format!("{BASE}/flowschemas"), &schema).await;
