@@ -1,6 +1,7 @@
 //! Defaults of built-in kinds, upstream `pkg/apis/<group>/<version>/defaults.go`.
 
 mod cluster;
+mod devices;
 mod extension;
 mod network;
 mod pod;
@@ -29,6 +30,7 @@ pub(super) fn apply(kind: &Kind, object: &mut Value) {
         "rbac.authorization.k8s.io" | "storage.k8s.io" | "scheduling.k8s.io" => {
             cluster::apply_others(&kind.kind, object);
         }
+        "resource.k8s.io" => devices::apply(&kind.kind, object),
         "admissionregistration.k8s.io"
         | "apiextensions.k8s.io"
         | "apiregistration.k8s.io"

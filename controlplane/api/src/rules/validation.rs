@@ -1,6 +1,7 @@
 //! Validation of built-in kinds, upstream `pkg/apis/<group>/validation`.
 
 mod addresses;
+mod claims;
 mod cluster;
 mod container;
 mod core;
@@ -13,6 +14,7 @@ mod persistent;
 mod pod;
 mod resources;
 mod scaling;
+mod slices;
 mod storage;
 mod sysctl;
 mod volume;
@@ -65,6 +67,7 @@ fn validate_changed(kind: &Kind, new: &Value, old: Option<&Value>, problems: &mu
             _ => network::validate(name, new, old, problems),
         },
         "storage.k8s.io" => storage::validate(name, new, old, problems),
+        "resource.k8s.io" => claims::validate(kind, new, old, problems),
         "flowcontrol.apiserver.k8s.io" => flowcontrol::validate(name, new, old, problems),
         _ => cluster::validate(name, new, old, problems),
     }
