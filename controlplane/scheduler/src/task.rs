@@ -398,6 +398,14 @@ fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// The server takes no longer note.
+const NOTE_BYTES_MAX: usize = 1024;
+
+fn cut(mut note: String) -> String {
+    note.truncate(note.floor_char_boundary(NOTE_BYTES_MAX));
+    note
+}
+
 async fn publish(
     recorder: &Recorder,
     pod: &Pod,
@@ -409,7 +417,7 @@ async fn publish(
     let event = Event {
         type_: kind,
         reason: reason.into(),
-        note: Some(note),
+        note: Some(cut(note)),
         action: action.into(),
         secondary: None,
     };
