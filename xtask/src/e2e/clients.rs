@@ -11,8 +11,7 @@ use anyhow::{Context, Result};
 use super::scene::Scene;
 use crate::{up::services, wire::clients::kube};
 
-/// Where kube-rs looks for a node's agent.
-const AGENT: &str = "127.0.0.1:10250";
+/// Where kube-rs looks for a node's agent: on loopback, at the agent's own port.
 const AGENT_PORT: u16 = 10250;
 
 /// One of the tests finds its pod at the agent of this machine: all pods go to one node, whose agent answers here.
@@ -20,8 +19,9 @@ pub fn kube_rs(scene: &Scene<'_>) -> Result<()> {
     let kubectl = scene.world.kubectl();
     let (first, others) = scene.world.machines.split_first().context("no machine")?;
     let agent = SocketAddr::new(first.address().parse()?, AGENT_PORT);
+    let local = SocketAddr::from(([127, 0, 0, 1], AGENT_PORT));
     let listener =
-        TcpListener::bind(AGENT).with_context(|| format!("failed to listen on {AGENT}"))?;
+        TcpListener::bind(local).with_context(|| format!("failed to listen on {local}"))?;
     thread::spawn(move || forward(&listener, agent));
     for node in others {
         kubectl.run(&["cordon", &node.name])?;
