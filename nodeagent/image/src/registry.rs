@@ -1,6 +1,7 @@
 //! Talks to one registry for one pull: manifests, configurations, layers. Verifies every digest.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use futures::StreamExt;
 use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol, SizedStream};
@@ -32,6 +33,19 @@ pub struct Credentials {
     pub password: String,
 }
 
+/// Without any certificate authorities the client cannot be made, for plain HTTP neither, and panics instead of saying so. Looked
+/// for until they are found once: every pull would read them again.
+fn check_authorities() -> Result<(), Reason> {
+    static FOUND: OnceLock<()> = OnceLock::new();
+    if FOUND.get().is_none() {
+        if rustls_native_certs::load_native_certs().certs.is_empty() {
+            return Err(Reason::NoAuthorities);
+        }
+        FOUND.get_or_init(|| ());
+    }
+    Ok(())
+}
+
 /// `nginx` becomes `docker.io/library/nginx:latest`.
 pub fn parse_reference(reference: &str) -> Result<Reference, Error> {
     reference.parse().map_err(|error: oci_client::ParseError| Error::Reference {
@@ -53,10 +67,7 @@ impl Registry {
         reference: Reference,
         credentials: Option<Credentials>,
     ) -> Result<Registry, Reason> {
-        // Without any the client cannot be made, for plain HTTP neither, and panics instead of saying so.
-        if rustls_native_certs::load_native_certs().certs.is_empty() {
-            return Err(Reason::NoAuthorities);
-        }
+        check_authorities()?;
         let auth = match credentials {
             Some(Credentials { username, password }) => RegistryAuth::Basic(username, password),
             None => RegistryAuth::Anonymous,
