@@ -26,7 +26,7 @@ pub struct Target<'a> {
     pub corpus: PathBuf,
     /// Inputs beside the corpus.
     pub extra: Vec<Vec<u8>>,
-    /// Words that mean something to the parser.
+    /// Words that mean something to the parser, beside the scalars of JSON.
     pub words: &'a [&'a [u8]],
     /// Panics when what must hold does not. Whether the input was accepted.
     pub check: fn(&[u8]) -> bool,

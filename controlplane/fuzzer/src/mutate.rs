@@ -22,7 +22,7 @@ impl Random {
     }
 }
 
-/// What a JSON scalar becomes.
+/// What a JSON scalar becomes; inserted like the words of the parser under test, too.
 const SCALARS: &[&[u8]] = &[
     b"null",
     b"{}",
@@ -44,7 +44,14 @@ pub fn mutate(base: &[u8], other: &[u8], words: &[&[u8]], random: &mut Random) -
         match random.below(6) {
             0 if at < out.len() => out[at] ^= 1 << random.below(8),
             1 if at < out.len() => drop(out.remove(at)),
-            2 if !words.is_empty() => insert(&mut out, at, words[random.below(words.len())]),
+            2 => {
+                let pick = random.below(SCALARS.len() + words.len());
+                insert(
+                    &mut out,
+                    at,
+                    SCALARS.get(pick).unwrap_or_else(|| &words[pick - SCALARS.len()]),
+                );
+            }
             3 => {
                 let start = random.below(other.len() + 1);
                 let length = random.below((other.len() - start).min(64) + 1);

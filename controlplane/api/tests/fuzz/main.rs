@@ -8,16 +8,6 @@ use std::path::Path;
 
 /// Words that mean something to one parser or the other.
 const WORDS: &[&[u8]] = &[
-    b"null",
-    b"{}",
-    b"[]",
-    b"\"\"",
-    b"-1",
-    b"0",
-    b"9223372036854775808",
-    b"1e999",
-    b"true",
-    b"[{}]",
     b"$patch",
     b"delete",
     b"replace",
