@@ -3,53 +3,22 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
+
 const ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 pub(super) const CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 
-/// A range of addresses; bits beyond the prefix may be set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cidr {
-    address: IpAddr,
-    prefix_bits: u32,
+/// A range of addresses as old fields are read: octets and the prefix may have leading zeros, bits beyond the prefix may be
+/// set.
+pub(super) fn parse_range(value: &str) -> Option<IpNet> {
+    let (address, prefix) = value.split_once('/')?;
+    let digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
+    IpNet::new(parse_loosely(address)?, digits.then(|| prefix.parse().ok())??).ok()
 }
 
-impl Cidr {
-    /// As old fields are read: octets and the prefix may have leading zeros.
-    pub(super) fn parse(value: &str) -> Option<Self> {
-        let (address, prefix) = value.split_once('/')?;
-        let digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
-        let cidr = Self {
-            address: parse_loosely(address)?,
-            prefix_bits: digits.then(|| prefix.parse().ok())??,
-        };
-        (cidr.prefix_bits <= cidr.width()).then_some(cidr)
-    }
-
-    fn width(self) -> u32 {
-        if self.address.is_ipv4() { 32 } else { 128 }
-    }
-
-    pub(super) fn is_ipv4(self) -> bool {
-        self.address.is_ipv4()
-    }
-
-    /// The address's bits at the top of a word, and those of them that the prefix covers.
-    fn words(self) -> (u128, u128) {
-        let all = match self.address {
-            IpAddr::V4(address) => u128::from(u32::from(address)) << 96,
-            IpAddr::V6(address) => u128::from(address),
-        };
-        let mask = u128::MAX.checked_shl(128 - self.prefix_bits).unwrap_or(0);
-        (all, all & mask)
-    }
-
-    /// Whether the other one lies within and is smaller.
-    pub(super) fn holds(self, other: Self) -> bool {
-        let inner = Self { prefix_bits: self.prefix_bits, ..other };
-        self.is_ipv4() == other.is_ipv4()
-            && self.prefix_bits < other.prefix_bits
-            && self.words().1 == inner.words().1
-    }
+/// Whether `inner` lies within `outer` and is smaller.
+pub(super) fn holds(outer: &IpNet, inner: &IpNet) -> bool {
+    outer.contains(inner) && outer.prefix_len() < inner.prefix_len()
 }
 
 /// IPv4 octets may have leading zeros here.
@@ -92,18 +61,17 @@ pub(super) fn address(value: &str) -> Option<String> {
 
 /// A range of addresses in its canonical form.
 pub(super) fn cidr(value: &str) -> Option<String> {
-    let Some(parsed) = Cidr::parse(value) else { return Some(CIDR.to_owned()) };
+    let Some(parsed) = parse_range(value) else { return Some(CIDR.to_owned()) };
     let (address, prefix) = value.split_once('/').unwrap_or_default();
     let padded = prefix.len() > 1 && prefix.starts_with('0');
-    let (all, covered) = parsed.words();
     let problem = if padded || address.parse::<IpAddr>().is_err() {
         "must not have leading 0s in IP or prefix length"
-    } else if is_mapped(parsed.address) {
+    } else if is_mapped(parsed.addr()) {
         "must not have an IPv4-mapped IPv6 address"
-    } else if all != covered {
+    } else if parsed.trunc() != parsed {
         "must not have bits set beyond the prefix length"
     } else {
-        let form = format!("{}/{}", parsed.address, parsed.prefix_bits);
+        let form = parsed.to_string();
         return (form != value).then(|| canonical_form(&form));
     };
     Some(problem.to_owned())
@@ -159,8 +127,8 @@ mod tests {
             ("::/0", "10.0.0.0/16", false),
             ("2001:db8::/32", "2001:db8:1::/48", true),
         ] {
-            let parse = |value| Cidr::parse(value).unwrap();
-            assert_eq!(parse(outer).holds(parse(inner)), expected, "{outer} {inner}");
+            let parse = |value| parse_range(value).unwrap();
+            assert_eq!(holds(&parse(outer), &parse(inner)), expected, "{outer} {inner}");
         }
     }
 }

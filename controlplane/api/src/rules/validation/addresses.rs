@@ -1,9 +1,10 @@
 //! IPAddress and ServiceCIDR.
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::{check_segment, text};
-use crate::rules::ip::{self, Cidr};
+use crate::rules::ip;
 use crate::rules::names;
 use crate::rules::problems::Problems;
 
@@ -56,10 +57,10 @@ fn check_cidrs(spec: &Value, problems: &mut Problems) {
         let range = range.as_str().unwrap_or_default();
         problems.check_text(&format!("spec.cidrs[{index}]"), range, ip::cidr(range));
     }
-    let parsed: Vec<Cidr> =
-        ranges.iter().filter_map(Value::as_str).filter_map(Cidr::parse).collect();
+    let parsed: Vec<IpNet> =
+        ranges.iter().filter_map(Value::as_str).filter_map(ip::parse_range).collect();
     if let [first, second] = parsed.as_slice()
-        && first.is_ipv4() == second.is_ipv4()
+        && first.addr().is_ipv4() == second.addr().is_ipv4()
     {
         let detail = "may specify no more than one IP for each IP family, \
             i.e 192.168.0.0/24 and 2001:db8::/64";

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::container::PROTOCOLS;
 use super::{check_port, check_selector, items, metadata, require_text, text};
-use crate::rules::ip::{CIDR, Cidr};
+use crate::rules::ip::{self, CIDR};
 use crate::rules::names;
 use crate::rules::problems::Problems;
 
@@ -207,14 +207,14 @@ fn check_block(block: &Value, path: &str, problems: &mut Problems) {
     if !require_text(block, "cidr", path, problems) {
         return;
     }
-    let Some(range) = Cidr::parse(text(block, "cidr")) else {
+    let Some(range) = ip::parse_range(text(block, "cidr")) else {
         problems.invalid(&format!("{path}.cidr"), &block["cidr"], CIDR);
         return;
     };
     for (path, except) in items(block, "except", path) {
-        match except.as_str().and_then(Cidr::parse) {
+        match except.as_str().and_then(ip::parse_range) {
             None => problems.invalid(&path, except, CIDR),
-            Some(smaller) if !range.holds(smaller) => {
+            Some(smaller) if !ip::holds(&range, &smaller) => {
                 problems.invalid(&path, except, "must be a strict subset of `cidr`");
             }
             Some(_) => {}
