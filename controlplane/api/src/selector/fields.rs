@@ -113,36 +113,50 @@ fn unescape(text: &str) -> Option<String> {
 
 /// A field's text; absent is "" (false and 0 for the fields that upstream prints so).
 fn value_of<'a>(object: &'a Value, field: &str) -> Cow<'a, str> {
-    let found = meta::at(object, field).or_else(|| meta::at(object, &renamed(field)?));
-    match found {
-        Some(Value::String(text)) => Cow::Borrowed(text),
-        Some(Value::Bool(flag)) => Cow::Owned(flag.to_string()),
-        Some(Value::Number(number)) => Cow::Owned(number.to_string()),
-        _ => Cow::Borrowed(match field {
-            "spec.unschedulable" | "spec.hostNetwork" => "false",
-            "status.replicas" | "status.successful" => "0",
-            "spec.restartPolicy" => "Always",
-            _ => "",
-        }),
+    let own = meta::at(object, field).and_then(scalar);
+    own.or_else(|| {
+        other_paths(field).iter().filter_map(|path| scalar(meta::at(object, path)?)).next()
+    })
+    .unwrap_or(Cow::Borrowed(match field {
+        "spec.unschedulable" | "spec.hostNetwork" => "false",
+        "status.replicas" | "status.successful" => "0",
+        "spec.restartPolicy" => "Always",
+        _ => "",
+    }))
+}
+
+/// The text of a value that is not empty.
+fn scalar(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => (!text.is_empty()).then_some(Cow::Borrowed(text)),
+        Value::Bool(flag) => Some(Cow::Owned(flag.to_string())),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        _ => None,
     }
 }
 
-/// Fields whose selector name is not their path: events have two shapes, jobs and pods have computed fields.
-fn renamed(field: &str) -> Option<String> {
+/// Where fields are whose selector name is not their path, the first that is there counts: events have two shapes and reporters
+/// (upstream `pkg/registry/core/event/strategy.go`), jobs have computed fields.
+fn other_paths(field: &str) -> Vec<String> {
     if let Some(rest) = field.strip_prefix("involvedObject.") {
-        return Some(format!("regarding.{rest}"));
+        return vec![format!("regarding.{rest}")];
     }
     if let Some(rest) = field.strip_prefix("regarding.") {
-        return Some(format!("involvedObject.{rest}"));
+        return vec![format!("involvedObject.{rest}")];
     }
-    let path = match field {
-        "source" => "source.component",
-        "reportingController" => "reportingComponent",
-        "reportingComponent" => "reportingController",
-        "status.successful" => "status.succeeded",
-        _ => return None,
+    let paths: &[&str] = match field {
+        "source" => &[
+            "source.component",
+            "deprecatedSource.component",
+            "reportingComponent",
+            "reportingController",
+        ],
+        "reportingController" => &["reportingComponent"],
+        "reportingComponent" => &["reportingController"],
+        "status.successful" => &["status.succeeded"],
+        _ => &[],
     };
-    Some(path.to_owned())
+    paths.iter().map(|&path| path.to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -170,6 +184,13 @@ mod tests {
         let event = json!({"involvedObject": {"name": "p"}, "source": {"component": "kubelet"}});
         assert_eq!(value_of(&event, "regarding.name"), "p");
         assert_eq!(value_of(&event, "involvedObject.name"), "p");
+        assert_eq!(value_of(&event, "source"), "kubelet");
+        for reported in [
+            json!({"source": {}, "reportingComponent": "kubelet"}),
+            json!({"deprecatedSource": {}, "reportingController": "kubelet"}),
+        ] {
+            assert_eq!(value_of(&reported, "source"), "kubelet");
+        }
     }
 
     #[test]

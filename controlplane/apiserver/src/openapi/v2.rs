@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 const V3_ONLY: [&str; 6] =
     ["oneOf", "anyOf", "not", "nullable", "x-kubernetes-validations", "allOf"];
 const REFERENCE: &str = "$ref";
+const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
+const IDENTITY: &str = "x-kubernetes-group-version-kind";
 
 /// Puts v3 documents together.
 #[must_use]
@@ -28,7 +30,8 @@ pub fn document(parts: Vec<Value>) -> Value {
     })
 }
 
-/// A schema without what v2 does not know; references point to `definitions`.
+/// A schema without what v2 does not know, and without what kubectl makes too much of (upstream `ToStructuralOpenAPIV2` and
+/// `buildKubeNative` of apiextensions-apiserver); references point to `definitions`.
 fn to_v2(schema: Value) -> Value {
     match schema {
         Value::Object(fields) => object_to_v2(fields),
@@ -46,20 +49,31 @@ fn object_to_v2(mut fields: Map<String, Value>) -> Value {
         let target = one.replace("#/components/schemas/", "#/definitions/");
         fields.insert(REFERENCE.into(), Value::from(target));
     }
-    let had_choice = fields.contains_key("oneOf") && !fields.contains_key("type");
-    for key in V3_ONLY {
-        fields.remove(key);
+    let is = |fields: &Map<String, Value>, key: &str| fields.get(key) == Some(&json!(true));
+    if is(&fields, "nullable") {
+        remove(&mut fields, &["type", "items", "properties"]);
     }
+    let had_choice = fields.contains_key("oneOf") && !fields.contains_key("type");
+    remove(&mut fields, &V3_ONLY);
     if had_choice {
         fields.insert("type".into(), json!("string"));
     }
-    if fields.get("x-kubernetes-preserve-unknown-fields") == Some(&json!(true)) {
-        fields.remove("properties");
-        fields.remove("items");
+    if is(&fields, PRESERVE) {
+        if fields.contains_key(IDENTITY) {
+            // kubectl would complain about every field beside those it is told of.
+            fields.retain(|key, _| key == IDENTITY);
+            fields.insert("type".into(), json!("object"));
+            return Value::Object(fields);
+        }
+        remove(&mut fields, &["properties", "items"]);
+        if fields.get("type").is_some_and(|kind| kind == "object" || kind == "array") {
+            fields.remove("type");
+        }
     }
-    if fields.get("x-kubernetes-int-or-string") == Some(&json!(true)) {
+    if is(&fields, "x-kubernetes-int-or-string") {
         fields.remove("type");
     }
+    forget_nullable(&mut fields);
     // Names of properties may be anything: only their schemas are converted.
     let properties = match fields.remove("properties") {
         Some(Value::Object(properties)) => {
@@ -76,6 +90,28 @@ fn object_to_v2(mut fields: Map<String, Value>) -> Value {
         fields.insert("properties".into(), Value::Object(properties));
     }
     Value::Object(fields)
+}
+
+fn remove(fields: &mut Map<String, Value>, keys: &[&str]) {
+    for key in keys {
+        fields.remove(*key);
+    }
+}
+
+/// What may be null is not required: v2 cannot say that it may.
+fn forget_nullable(fields: &mut Map<String, Value>) {
+    if fields.get("additionalProperties").is_some_and(|inner| inner["nullable"] == true) {
+        fields.remove("required");
+    }
+    let Some(Value::Array(mut required)) = fields.remove("required") else { return };
+    let nullable = |name: &Value| {
+        let property = fields.get("properties")?.get(name.as_str()?)?;
+        property["nullable"].as_bool()
+    };
+    required.retain(|name| nullable(name) != Some(true));
+    if !required.is_empty() {
+        fields.insert("required".into(), Value::Array(required));
+    }
 }
 
 fn path_item(item: Value) -> Value {
@@ -152,11 +188,19 @@ mod tests {
             (json!({"oneOf": [{"type": "string"}, {"type": "number"}]}), json!({"type": "string"})),
             (
                 json!({"type": "object", "nullable": true, "properties": {"not": {"type": "string"}}}),
-                json!({"type": "object", "properties": {"not": {"type": "string"}}}),
+                json!({}),
             ),
             (
-                json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"a": {}}}),
-                json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
+                json!({"type": "object", "required": ["a", "b"], "properties": {"a": {"type": "string", "nullable": true}, "b": {"type": "string"}}}),
+                json!({"type": "object", "required": ["b"], "properties": {"a": {}, "b": {"type": "string"}}}),
+            ),
+            (
+                json!({"type": "object", "properties": {"a": {"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"b": {}}}}}),
+                json!({"type": "object", "properties": {"a": {"x-kubernetes-preserve-unknown-fields": true}}}),
+            ),
+            (
+                json!({"type": "object", "x-kubernetes-group-version-kind": [], "x-kubernetes-preserve-unknown-fields": true, "properties": {"spec": {}}}),
+                json!({"type": "object", "x-kubernetes-group-version-kind": []}),
             ),
         ] {
             assert_eq!(to_v2(v3), v2);
