@@ -52,6 +52,22 @@ pub struct Options {
     pub keep: bool,
 }
 
+/// A server with two nodes that are no machines.
+pub struct Stage {
+    // Dropped first, so it ends before the server does.
+    agent: peer::Agent,
+    pub server: Server,
+}
+
+impl Stage {
+    /// Builds (unless told not to) and starts both.
+    pub fn start(profile: &str, build: bool, keep: bool) -> Result<Self> {
+        let server = Server::start(profile, build, keep)?;
+        let agent = peer::Agent::start(&server, build)?;
+        Ok(Self { agent, server })
+    }
+}
+
 /// Runs the checks; fails when one failed.
 pub fn run(options: &Options) -> Result<()> {
     if options.clients || options.schemathesis {
@@ -70,9 +86,8 @@ pub fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     ensure!(!chosen.is_empty(), "nothing is called {}; see --list", options.only.join(", "));
-    let server = Server::start(&options.profile, !options.no_build, options.keep)?;
+    let Stage { agent, server } = Stage::start(&options.profile, !options.no_build, options.keep)?;
     let kubectls = kubectls(options, &server)?;
-    let agent = peer::Agent::start(&server, !options.no_build)?;
     let rows = drive(&kubectls, &agent, &chosen);
     drop(agent);
     table::print(&rows);
@@ -84,8 +99,7 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 fn run_clients(options: &Options) -> Result<()> {
-    let server = Server::start(&options.profile, !options.no_build, options.keep)?;
-    let agent = peer::Agent::start(&server, !options.no_build)?;
+    let Stage { agent, server } = Stage::start(&options.profile, !options.no_build, options.keep)?;
     let mut rows = Vec::new();
     if options.clients {
         rows.extend(clients::run(&server, &options.only));
@@ -101,7 +115,7 @@ fn run_clients(options: &Options) -> Result<()> {
 }
 
 /// Debian's newest kubectl.
-fn first_kubectl() -> Result<PathBuf> {
+pub fn first_kubectl() -> Result<PathBuf> {
     let suite = SUITES.split(',').next().unwrap_or(SUITES);
     let packages = builder::debian::Packages::of_suite(&paths::cache(), suite)?;
     let root = packages.unpack("kubectl").with_context(|| format!("kubectl of {suite}"))?;

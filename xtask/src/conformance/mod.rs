@@ -1,14 +1,23 @@
 //! `cargo xtask conformance`: writes docs/conformance.md from the list of conformance tests and the list of ours that
-//! cover them. No row is claimed for a test that the sources do not have.
+//! cover them. No row is claimed for a test that the sources do not have. `--run` runs the published tests themselves.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+mod suite;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::paths;
+use self::suite::{Outcome, Suite};
+use crate::{paths, wire};
 
 const LIST: &str = "docs/conformance/list.psv";
 const COVERED: &str = "docs/conformance/covered.txt";
+const PASSED: &str = "docs/conformance/passed.txt";
 const PAGE: &str = "docs/conformance.md";
 /// Tests of this release are not part of what is aimed at.
 const NEXT_RELEASE: &str = "1.37";
@@ -19,16 +28,44 @@ pub struct Options {
     /// Write nothing; fail when the page is not what would be written.
     #[arg(long)]
     pub check: bool,
+    /// Run the published tests that need no container against a server on loopback, and note which passed. Needs Go.
+    #[arg(long)]
+    pub run: bool,
+    /// With `--run`: those whose title or published name contains this, or with this number; may be given several times.
+    #[arg(long, requires = "run")]
+    pub only: Vec<String>,
+    /// With `--run`: the kubectl that the tests call, instead of Debian's newest.
+    #[arg(long, requires = "run")]
+    pub kubectl: Option<PathBuf>,
+    /// With `--run`: take the server as it was built before.
+    #[arg(long, requires = "run")]
+    pub no_build: bool,
 }
 
 /// A test of the published list.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Row {
     number: u32,
     area: String,
     needs: String,
     title: String,
     release: String,
+    /// The test's own name; empty for those that are not aimed at.
+    published: String,
+}
+
+impl Row {
+    fn needs_containers(&self) -> bool {
+        // The job's pods must end by themselves.
+        ["pod", "net", "dns", "vol", "job"].iter().any(|need| self.needs.contains(need))
+    }
+
+    fn is_called(&self, part: &str) -> bool {
+        part.parse().map_or_else(
+            |_not_a_number| self.title.contains(part) || self.published.contains(part),
+            |number: u32| number == self.number,
+        )
+    }
 }
 
 /// A test of ours.
@@ -39,12 +76,50 @@ struct Test {
     name: String,
 }
 
-/// Writes the page, or checks it.
+/// Writes the page, or checks it; before, if asked to, runs the published tests.
 pub fn run(options: &Options) -> Result<()> {
+    let failed = if options.run { run_published(options)? } else { 0 };
+    write_page(options.check)?;
+    ensure!(failed == 0, "{failed} published tests failed");
+    Ok(())
+}
+
+/// How many failed.
+fn run_published(options: &Options) -> Result<usize> {
+    let root = paths::root();
+    let rows = parse_list(&fs::read_to_string(root.join(LIST)).context(LIST)?)?;
+    let chosen: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.release != NEXT_RELEASE && !row.needs_containers())
+        .filter(|row| {
+            options.only.is_empty() || options.only.iter().any(|part| row.is_called(part))
+        })
+        .collect();
+    ensure!(!chosen.is_empty(), "no row without containers is called {}", options.only.join(", "));
+    let program = suite::build()?;
+    let stage = wire::Stage::start("debug", !options.no_build, false)?;
+    let kubectl = options.kubectl.clone().map_or_else(wire::first_kubectl, Ok)?;
+    let kubeconfig = stage.server.kubeconfig();
+    let suite = Suite { program, kubeconfig, kubectl, folder: suite::folder()? };
+    let outcomes = suite.run(&chosen, true)?;
+    suite::note_passed(&root.join(PASSED), &outcomes)?;
+    let mut failed = 0;
+    for row in &chosen {
+        if let Some(Outcome::Failed(why)) = outcomes.get(&row.number) {
+            failed += 1;
+            println!("FAILED {} {}\n    {why}", row.number, row.published);
+        }
+    }
+    println!("published tests: {} passed, {failed} failed", outcomes.len() - failed);
+    Ok(failed)
+}
+
+fn write_page(check: bool) -> Result<()> {
     let root = paths::root();
     let read = |name: &str| fs::read_to_string(root.join(name)).with_context(|| name.to_owned());
     let rows = parse_list(&read(LIST)?)?;
     let covered = parse_covered(&read(COVERED)?)?;
+    let passed = suite::parse_passed(&read(PASSED)?)?;
     let mut problems = Vec::new();
     for (number, test) in &covered {
         if !rows.iter().any(|row| row.number == *number) {
@@ -56,15 +131,19 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     ensure!(problems.is_empty(), "{}", problems.join("\n"));
-    let page = render(&rows, &covered);
-    if options.check {
+    let page = render(&rows, &covered, &passed);
+    if check {
         let present = read(PAGE).unwrap_or_default();
         ensure!(present == page, "{PAGE} is not up to date: run `cargo xtask conformance`");
     } else {
         fs::write(root.join(PAGE), &page).context(PAGE)?;
     }
     let aimed = rows.iter().filter(|row| row.release != NEXT_RELEASE).count();
-    println!("{PAGE}: {} of {aimed} rows covered", covered.len());
+    println!(
+        "{PAGE}: {} of {aimed} rows covered by a test of ours, {} by the published test",
+        covered.len(),
+        passed.len()
+    );
     Ok(())
 }
 
@@ -72,8 +151,8 @@ fn parse_list(text: &str) -> Result<Vec<Row>> {
     text.lines()
         .map(|line| {
             let parts: Vec<&str> = line.split('|').collect();
-            let [number, area, needs, title, release] = parts.as_slice() else {
-                bail!("{LIST}: not five parts: {line}");
+            let [number, area, needs, title, release, published] = parts.as_slice() else {
+                bail!("{LIST}: not six parts: {line}");
             };
             let number = number.parse().with_context(|| format!("{LIST}: {line}"))?;
             Ok(Row {
@@ -82,6 +161,7 @@ fn parse_list(text: &str) -> Result<Vec<Row>> {
                 needs: (*needs).into(),
                 title: (*title).into(),
                 release: (*release).into(),
+                published: (*published).into(),
             })
         })
         .collect()
@@ -142,38 +222,47 @@ fn has_test(text: &str, name: &str) -> bool {
     false
 }
 
-fn render(rows: &[Row], covered: &BTreeMap<u32, Test>) -> String {
+fn render(rows: &[Row], covered: &BTreeMap<u32, Test>, passed: &BTreeSet<u32>) -> String {
     let mut out = String::from(
         "# Conformance\n\nWritten by `cargo xtask conformance` from `conformance/list.psv` (the published list, in short) and \
-         `conformance/covered.txt`. A row has a test of ours that fails when what the row is about breaks, or says \"not yet\".\n\n\
+         `conformance/covered.txt`. A row has a test of ours that fails when what the row is about breaks, or says \"not yet\". \
+         \"passed\": the published test itself passed in the last run of `cargo xtask conformance --run` that had it \
+         (`conformance/passed.txt`).\n\n\
          Levels: unit = functions; server = an API server over the wire; wire = kubectl against a server on loopback (`cargo xtask wire`); \
          rack = real nodes (`cargo xtask e2e`). What a row needs: api = API server, ctl = a controller, sch = scheduler, pod = a node that \
          runs containers, net, dns, vol, cli. Rows of 1.37 are shown but not aimed at.\n\n",
     );
     let mut areas: Vec<&str> = rows.iter().map(|row| row.area.as_str()).collect();
     areas.dedup();
-    out.push_str("| area | rows | covered |\n|---|---|---|\n");
+    out.push_str("| area | rows | ours | published |\n|---|---|---|---|\n");
     let count = |area: Option<&str>| {
         let rows = rows.iter().filter(|row| area.is_none_or(|area| row.area == area));
         let rows: Vec<&Row> = rows.filter(|row| row.release != NEXT_RELEASE).collect();
         let done = rows.iter().filter(|row| covered.contains_key(&row.number)).count();
-        (rows.len(), done)
+        let published = rows.iter().filter(|row| passed.contains(&row.number)).count();
+        (rows.len(), done, published)
     };
     for area in &areas {
-        let (all, done) = count(Some(area));
-        line(&mut out, format_args!("| {area} | {all} | {done} |"));
+        let (all, done, published) = count(Some(area));
+        line(&mut out, format_args!("| {area} | {all} | {done} | {published} |"));
     }
-    let (all, done) = count(None);
-    line(&mut out, format_args!("| **all** | {all} | {done} |"));
+    let (all, done, published) = count(None);
+    line(&mut out, format_args!("| **all** | {all} | {done} | {published} |"));
     for area in areas {
         line(
             &mut out,
-            format_args!("\n## {area}\n\n| | test | needs | since | ours |\n|---|---|---|---|---|"),
+            format_args!(
+                "\n## {area}\n\n| | test | needs | since | published | ours |\n|---|---|---|---|---|---|"
+            ),
         );
         for row in rows.iter().filter(|row| row.area == area) {
             let Row { number, needs, title, release, .. } = row;
             let ours = covered.get(number).map_or("not yet".to_owned(), shown);
-            line(&mut out, format_args!("| {number} | {title} | {needs} | {release} | {ours} |"));
+            let published = if passed.contains(number) { "passed" } else { "" };
+            line(
+                &mut out,
+                format_args!("| {number} | {title} | {needs} | {release} | {published} | {ours} |"),
+            );
         }
     }
     out
@@ -213,6 +302,6 @@ mod tests {
 
     #[test]
     fn the_page_is_up_to_date() {
-        run(&Options { check: true }).unwrap();
+        write_page(true).unwrap();
     }
 }
