@@ -2,7 +2,7 @@
 //! cache. Nothing is installed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -13,6 +13,20 @@ use crate::exec::{command, run, text};
 
 /// A mirror that does not answer within this is not there.
 const MIRROR_TIMEOUT: &str = "Acquire::http::Timeout=10";
+
+/// Beginnings of the names of packages that nothing runs in an image.
+const CONFIGURING: &[&str] = &[
+    "debconf",
+    "cdebconf",
+    "dpkg",
+    "perl-base",
+    "libdebconfclient",
+    "tar",
+    "gcc-",
+    "base-",
+    "usr-is",
+    "usrmerge",
+];
 
 /// Where packages come from and where their files are kept.
 #[derive(Debug, Clone)]
@@ -83,6 +97,21 @@ impl Packages {
             .find(|name| name.starts_with(prefix))
             .map(str::to_owned)
             .with_context(|| format!("{meta} depends on no {prefix}*"))
+    }
+
+    /// The packages with all that they depend on, sorted; without what only configures packages.
+    pub fn closure(&self, names: &[&str]) -> Result<Vec<String>> {
+        let listed = text(
+            command("apt-cache", &[])
+                .args(&self.options)
+                .args(["depends", "--recurse", "--no-recommends", "--no-suggests"])
+                .args(["--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances"])
+                .args(names),
+        )?;
+        let is_name = |line: &&str| line.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let all: BTreeSet<&str> = listed.lines().filter(is_name).collect();
+        let of_use = |name: &&str| !CONFIGURING.iter().any(|other| name.starts_with(other));
+        Ok(all.into_iter().filter(of_use).map(str::to_owned).collect())
     }
 
     /// Unpacks a package and returns the folder that holds its files. Cached by name and version.

@@ -3,6 +3,7 @@
 //! Layout, manifest and configuration follow the OCI image specification 1.1.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -20,10 +21,13 @@ use crate::{debian::Packages, exec};
 pub struct Recipe {
     /// Repository name in the registry.
     pub name: &'static str,
-    /// The package whose version becomes the tag.
-    pub tag_from: &'static str,
+    pub tag: Tag,
     /// Packages of each layer, bottom first.
     pub layers: &'static [&'static [&'static str]],
+    /// Whether each layer has what its packages depend on, too.
+    pub with_dependencies: bool,
+    /// Programs that were built before, in the top layer: path, and which of those that `build` is given.
+    pub programs: &'static [(&'static str, &'static str)],
     /// Files of our own in the top layer: path and contents.
     pub files: &'static [(&'static str, &'static str)],
     /// Folders of our own in the top layer.
@@ -31,13 +35,47 @@ pub struct Recipe {
     pub entrypoint: &'static [&'static str],
     pub command: &'static [&'static str],
     pub ports: &'static [&'static str],
+    /// `1234` or `1234:5678`; empty is root.
+    pub user: &'static str,
 }
 
-const BASE: &[&str] = &["busybox-static", "libc6"];
-const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/false\nredis:x:100:101::/data:/bin/false\nnobody:x:65534:65534::/:/bin/false\n";
-const GROUP: &str = "root:x:0:\nwww-data:x:33:\nredis:x:101:\nnogroup:x:65534:\n";
+impl Recipe {
+    /// Nothing in it.
+    pub const EMPTY: Self = Self {
+        name: "",
+        tag: Tag::Is("latest"),
+        layers: &[],
+        with_dependencies: false,
+        programs: &[],
+        files: &[],
+        folders: &[],
+        entrypoint: &[],
+        command: &[],
+        ports: &[],
+        user: "",
+    };
+}
 
-const NGINX_CONF: &str = "user www-data;
+/// What an image's tag is.
+#[derive(Debug, Clone, Copy)]
+pub enum Tag {
+    /// The version of this package. Such an image is `latest` too, and has Docker's names.
+    OfPackage(&'static str),
+    Is(&'static str),
+}
+
+/// Programs by name, built for this machine.
+pub type Programs = BTreeMap<&'static str, PathBuf>;
+
+/// A shell and its applets.
+pub const BASE: &[&str] = &["busybox-static", "libc6"];
+/// Users of the images.
+pub const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/false\nredis:x:100:101::/data:/bin/false\nnobody:x:65534:65534::/:/bin/false\n";
+/// Groups of the images.
+pub const GROUP: &str = "root:x:0:\nwww-data:x:33:\nredis:x:101:\nnogroup:x:65534:\n";
+
+/// A page, the host's name and the version, on port 80.
+pub const NGINX_CONF: &str = "user www-data;
 worker_processes 1;
 daemon off;
 pid /run/nginx.pid;
@@ -55,7 +93,8 @@ http {
     }
 }
 ";
-const PAGE: &str = "<!doctype html>
+/// The page of the demo.
+pub const PAGE: &str = "<!doctype html>
 <title>Bulkhead</title>
 <h1>It runs in a microVM.</h1>
 <p>This page comes from nginx in a pod that has a kernel of its own.</p>
@@ -65,17 +104,16 @@ const PAGE: &str = "<!doctype html>
 pub const RECIPES: &[Recipe] = &[
     Recipe {
         name: "busybox",
-        tag_from: "busybox-static",
+        tag: Tag::OfPackage("busybox-static"),
         layers: &[BASE],
         files: &[("etc/passwd", PASSWD), ("etc/group", GROUP)],
         folders: &["root", "tmp", "var/www", "home"],
-        entrypoint: &[],
         command: &["sh"],
-        ports: &[],
+        ..Recipe::EMPTY
     },
     Recipe {
         name: "nginx",
-        tag_from: "nginx",
+        tag: Tag::OfPackage("nginx"),
         layers: &[
             BASE,
             &["nginx", "nginx-common", "libpcre2-8-0", "libssl3", "zlib1g", "libcrypt1"],
@@ -87,13 +125,13 @@ pub const RECIPES: &[Recipe] = &[
             ("usr/share/nginx/html/index.html", PAGE),
         ],
         folders: &["root", "tmp", "run", "var/log/nginx", "var/lib/nginx"],
-        entrypoint: &[],
         command: &["/usr/sbin/nginx"],
         ports: &["80/tcp"],
+        ..Recipe::EMPTY
     },
     Recipe {
         name: "redis",
-        tag_from: "redis-server",
+        tag: Tag::OfPackage("redis-server"),
         layers: &[
             BASE,
             &[
@@ -123,6 +161,7 @@ pub const RECIPES: &[Recipe] = &[
         entrypoint: &["/usr/bin/redis-server"],
         command: &["--bind", "0.0.0.0", "--protected-mode", "no", "--dir", "/data", "--save", ""],
         ports: &["6379/tcp"],
+        ..Recipe::EMPTY
     },
 ];
 
@@ -133,35 +172,58 @@ pub struct Made {
     pub layout: PathBuf,
     /// `nginx:1.22.1`
     pub name_and_tag: String,
+    /// All names under which a registry is to have it.
+    pub names: Vec<String>,
 }
 
-/// Makes one image below `cache/oci`. Cached by recipe and package versions.
-pub fn build(recipe: &Recipe, packages: &Packages, cache: &Path) -> Result<Made> {
+/// Makes one image below `cache/oci`. Cached by recipe, package versions and programs.
+pub fn build(
+    recipe: &Recipe,
+    packages: &Packages,
+    programs: &Programs,
+    cache: &Path,
+) -> Result<Made> {
     let mut fingerprint = Sha256::new();
     fingerprint.update(format!("{recipe:?}"));
+    for (_, program) in recipe.programs {
+        let path = programs.get(program).with_context(|| format!("no program {program}"))?;
+        fingerprint.update(fs::read(path).with_context(|| path.display().to_string())?);
+    }
     let names: Vec<&str> = recipe.layers.iter().copied().flatten().copied().collect();
     for (name, version) in names.iter().zip(packages.versions(&names)?) {
         fingerprint.update(format!("{name}={version}"));
     }
-    let version = packages.version(recipe.tag_from)?;
-    let plain = version.split_once(':').map_or(version.as_str(), |(_, rest)| rest);
-    let tag: String = plain.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let tag = match recipe.tag {
+        Tag::Is(tag) => tag.to_owned(),
+        Tag::OfPackage(package) => plain_version(&packages.version(package)?),
+    };
     let key = hex::encode(fingerprint.finalize());
-    let layout = cache.join("oci").join(format!("{}-{}", recipe.name, &key[..16]));
-    let made = Made { layout, name_and_tag: format!("{}:{tag}", recipe.name) };
+    let layout =
+        cache.join("oci").join(format!("{}-{}", recipe.name.replace('/', "-"), &key[..16]));
+    let name = recipe.name;
+    let name_and_tag = format!("{name}:{tag}");
+    let mut names = vec![name_and_tag.clone()];
+    if let Tag::OfPackage(_) = recipe.tag {
+        names.push(format!("{name}:latest"));
+        names.extend(["latest", "stable"].map(|tag| format!("library/{name}:{tag}")));
+    }
+    let made = Made { layout, name_and_tag, names };
     if !made.layout.join("index.json").exists() {
-        write_layout(recipe, packages, &made)?;
+        write_layout(recipe, packages, programs, &made)?;
     }
     Ok(made)
 }
 
-/// Copies an image into a registry at `host:port` that speaks plain HTTP, as `tag`, as `latest`, and by Docker's names
-/// (`library/nginx:latest`, `library/nginx:stable`). `within` is a command prefix, for a registry in a network namespace
-/// (`ip netns exec rack`).
+/// `1:1.22.1-9+deb12u1` becomes `1.22.1`.
+fn plain_version(version: &str) -> String {
+    let plain = version.split_once(':').map_or(version, |(_, rest)| rest);
+    plain.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect()
+}
+
+/// Copies an image into a registry at `host:port` that speaks plain HTTP, under all its names. `within` is a command prefix,
+/// for a registry in a network namespace (`ip netns exec rack`).
 pub fn push(made: &Made, registry: &str, within: &[&str]) -> Result<()> {
-    let name = made.name_and_tag.split(':').next().unwrap_or_default();
-    let named = ["latest", "stable"].map(|tag| format!("library/{name}:{tag}"));
-    for target in [made.name_and_tag.clone(), format!("{name}:latest")].into_iter().chain(named) {
+    for target in &made.names {
         let mut words: Vec<String> = within.iter().map(|word| (*word).to_owned()).collect();
         words.extend(
             ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false"]
@@ -175,21 +237,31 @@ pub fn push(made: &Made, registry: &str, within: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn write_layout(recipe: &Recipe, packages: &Packages, made: &Made) -> Result<()> {
+fn write_layout(
+    recipe: &Recipe,
+    packages: &Packages,
+    programs: &Programs,
+    made: &Made,
+) -> Result<()> {
     let blobs = made.layout.join("blobs/sha256");
     fs::create_dir_all(&blobs)?;
     let mut descriptors = Vec::new();
     let mut diff_ids = Vec::new();
     for (index, names) in recipe.layers.iter().enumerate() {
         let root = tempfile::tempdir()?;
-        for folder in packages.unpack_all(names)? {
+        let mut all: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        if recipe.with_dependencies {
+            all = packages.closure(names)?;
+        }
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        for folder in packages.unpack_all(&all)? {
             copy_tree(&folder, root.path())?;
         }
-        if index == 0 {
+        if names.contains(&BASE[0]) {
             link_applets(root.path())?;
         }
         if index + 1 == recipe.layers.len() {
-            write_own_files(recipe, root.path())?;
+            write_own_files(recipe, programs, root.path())?;
         }
         let tar = archive(root.path())?;
         diff_ids.push(format!("sha256:{}", hex::encode(Sha256::digest(&tar))));
@@ -222,7 +294,7 @@ fn config(recipe: &Recipe, diff_ids: &[String]) -> Value {
         "architecture": "amd64", "os": "linux",
         "config": {
             "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-            "Entrypoint": recipe.entrypoint, "Cmd": recipe.command, "WorkingDir": "/", "ExposedPorts": ports,
+            "Entrypoint": recipe.entrypoint, "Cmd": recipe.command, "WorkingDir": "/", "ExposedPorts": ports, "User": recipe.user,
         },
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
     })
@@ -284,7 +356,7 @@ fn link_applets(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn write_own_files(recipe: &Recipe, root: &Path) -> Result<()> {
+fn write_own_files(recipe: &Recipe, programs: &Programs, root: &Path) -> Result<()> {
     for folder in recipe.folders {
         fs::create_dir_all(root.join(folder))?;
     }
@@ -294,6 +366,13 @@ fn write_own_files(recipe: &Recipe, root: &Path) -> Result<()> {
             fs::create_dir_all(parent)?;
         }
         fs::write(path, contents)?;
+    }
+    for (path, program) in recipe.programs {
+        let path = root.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::copy(&programs[program], path)?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask conformance`: writes docs/conformance.md from the list of conformance tests and the list of ours that
 //! cover them. No row is claimed for a test that the sources do not have. `--run` runs the published tests themselves.
 
+mod images;
 mod suite;
 
 use std::{
@@ -12,8 +13,9 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+pub use self::images::MIRRORED;
 use self::suite::{Outcome, Suite};
-use crate::{paths, wire};
+use crate::{paths, up::services, wire};
 
 const LIST: &str = "docs/conformance/list.psv";
 const COVERED: &str = "docs/conformance/covered.txt";
@@ -37,6 +39,9 @@ pub struct Options {
     /// With `--run`: the kubectl that the tests call, instead of Debian's newest.
     #[arg(long, requires = "run")]
     pub kubectl: Option<PathBuf>,
+    /// With `--run`: the tests of the rack that `up` made, those that need containers too.
+    #[arg(long, requires = "run")]
+    pub rack: bool,
     /// With `--run`: take the server as it was built before.
     #[arg(long, requires = "run")]
     pub no_build: bool,
@@ -90,18 +95,24 @@ fn run_published(options: &Options) -> Result<usize> {
     let rows = parse_list(&fs::read_to_string(root.join(LIST)).context(LIST)?)?;
     let chosen: Vec<&Row> = rows
         .iter()
-        .filter(|row| row.release != NEXT_RELEASE && !row.needs_containers())
+        .filter(|row| row.release != NEXT_RELEASE && (options.rack || !row.needs_containers()))
         .filter(|row| {
             options.only.is_empty() || options.only.iter().any(|part| row.is_called(part))
         })
         .collect();
-    ensure!(!chosen.is_empty(), "no row without containers is called {}", options.only.join(", "));
+    ensure!(!chosen.is_empty(), "no row is called {}", options.only.join(", "));
     let program = suite::build()?;
-    let stage = wire::Stage::start("debug", !options.no_build, false)?;
     let kubectl = options.kubectl.clone().map_or_else(wire::first_kubectl, Ok)?;
-    let kubeconfig = stage.server.kubeconfig();
-    let suite = Suite { program, kubeconfig, kubectl, folder: suite::folder()? };
-    let outcomes = suite.run(&chosen, true)?;
+    let folder = suite::folder()?;
+    let outcomes = if options.rack {
+        images::push()?;
+        let kubeconfig = services::kubeconfig();
+        Suite { program, kubeconfig, kubectl, folder }.run(&chosen, false)?
+    } else {
+        let stage = wire::Stage::start("debug", !options.no_build, false)?;
+        let kubeconfig = stage.server.kubeconfig();
+        Suite { program, kubeconfig, kubectl, folder }.run(&chosen, true)?
+    };
     suite::note_passed(&root.join(PASSED), &outcomes)?;
     let mut failed = 0;
     for row in &chosen {

@@ -61,26 +61,39 @@ struct Failure {
     message: String,
 }
 
-/// Builds the suite unless the cache has it for the same pinned packages.
-pub fn build() -> Result<PathBuf> {
-    let module = paths::root().join(MODULE);
+/// The Go module that pins the tests' packages.
+#[must_use]
+pub fn module() -> PathBuf {
+    paths::root().join(MODULE)
+}
+
+/// The program that `build` makes of the pinned packages, unless the cache has it for the same ones.
+pub fn built(name: &str, build: impl Fn(&Path) -> Result<()>) -> Result<PathBuf> {
     let mut key = DefaultHasher::new();
-    for name in ["go.mod", "go.sum"] {
-        fs::read(module.join(name)).with_context(|| name.to_owned())?.hash(&mut key);
+    for file in ["go.mod", "go.sum"] {
+        fs::read(module().join(file)).with_context(|| file.to_owned())?.hash(&mut key);
     }
     let folder = paths::cache().join("conformance");
     fs::create_dir_all(&folder)?;
-    let program = folder.join(format!("e2e-{:016x}.test", key.finish()));
+    let program = folder.join(format!("{name}-{:016x}", key.finish()));
     if !program.exists() {
+        println!("building {name} (minutes)");
         let unfinished = program.with_extension("unfinished");
-        println!("building {PACKAGE} (ten minutes and more)");
-        let mut command = Command::new("go");
-        command.args(["test", "-c", "-ldflags", "-s -w", "-o"]).arg(&unfinished).arg(PACKAGE);
-        let status = command.current_dir(&module).status().context("failed to start go (1.26)")?;
-        ensure!(status.success(), "go test -c {PACKAGE} ended with {status}");
+        build(&unfinished)?;
         fs::rename(&unfinished, &program)?;
     }
     Ok(program)
+}
+
+/// Builds the suite.
+pub fn build() -> Result<PathBuf> {
+    built("e2e.test", |out| {
+        let mut command = Command::new("go");
+        command.args(["test", "-c", "-ldflags", "-s -w", "-o"]).arg(out).arg(PACKAGE);
+        let status = command.current_dir(module()).status().context("failed to start go (1.26)")?;
+        ensure!(status.success(), "go test -c {PACKAGE} ended with {status}");
+        Ok(())
+    })
 }
 
 impl Suite {

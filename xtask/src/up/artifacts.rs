@@ -91,7 +91,9 @@ pub fn demo_images(bar: &ProgressBar) -> Result<String> {
     let mut names = Vec::new();
     for recipe in oci::RECIPES {
         bar.set_message(recipe.name);
-        names.push(oci::build(recipe, &packages, &paths::cache())?.name_and_tag);
+        names.push(
+            oci::build(recipe, &packages, &oci::Programs::new(), &paths::cache())?.name_and_tag,
+        );
     }
     Ok(names.join(" "))
 }

@@ -192,7 +192,7 @@ fn agent_arguments(folders: &Folders) -> Vec<String> {
         ("--scratch-template", path(&folders.scratch)),
         ("--cgroup-root", format!("{CGROUPS}/{CGROUP}")),
         ("--insecure-registries", services::REGISTRY.to_owned()),
-        ("--registry-mirrors", services::mirror()),
+        ("--registry-mirrors", services::mirrors().join(",")),
     ];
     words.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
 }

@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use nix::sys::signal::Signal;
 use rack::{netns, process};
 
-use crate::paths;
+use crate::{conformance, paths};
 
 /// The registry as nodes reach it.
 pub const REGISTRY: &str = "10.88.0.1:5000";
@@ -52,7 +52,11 @@ pub fn start_registry(fill: bool, bar: &ProgressBar) -> Result<String> {
     let packages = Packages::of_this_machine(&paths::cache());
     for recipe in oci::RECIPES {
         bar.set_message(format!("push {}", recipe.name));
-        oci::push(&oci::build(recipe, &packages, &paths::cache())?, REGISTRY, netns::WITHIN)?;
+        oci::push(
+            &oci::build(recipe, &packages, &oci::Programs::new(), &paths::cache())?,
+            REGISTRY,
+            netns::WITHIN,
+        )?;
     }
     Ok(String::new())
 }
@@ -124,16 +128,15 @@ pub fn server_arguments(server: &str) -> Vec<String> {
         &kernel_arguments,
         "--insecure-registry",
         REGISTRY,
-        "--registry-mirror",
-        &mirror(),
     ];
-    arguments.map(str::to_owned).to_vec()
+    let mirrors = mirrors().into_iter().flat_map(|one| ["--registry-mirror".into(), one]);
+    arguments.iter().map(|&one| one.to_owned()).chain(mirrors).collect()
 }
 
-/// The rack's registry has what tests and users of the rack know from Docker's.
+/// The rack's registry has what tests and users of the rack know from Docker's and Kubernetes' own.
 #[must_use]
-pub fn mirror() -> String {
-    format!("docker.io={REGISTRY}")
+pub fn mirrors() -> [String; 2] {
+    ["docker.io", conformance::MIRRORED].map(|registry| format!("{registry}={REGISTRY}"))
 }
 
 /// Stops registry and control plane.
