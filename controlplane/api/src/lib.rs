@@ -23,6 +23,7 @@ pub mod selector;
 pub mod status;
 pub mod structural;
 pub mod time;
+pub mod zone;
 
 pub use kind::{Kind, Scope, kinds};
 pub use status::{Reason, Status};

@@ -37,7 +37,9 @@ impl Schedule {
     /// Reads a schedule; the error says what is wrong with it. `anchor`: when it was last due, or its beginning.
     pub(super) fn parse(text: &str, zone: Option<&str>, anchor: Timestamp) -> Result<Self, String> {
         let zone = match zone {
-            Some(name) => TimeZone::get(name).map_err(|_| format!("unknown time zone {name}"))?,
+            Some(name) => {
+                api::zone::find(name).ok_or_else(|| format!("unknown time zone {name}"))?
+            }
             None => TimeZone::UTC,
         };
         let text = match text.trim() {

@@ -34,7 +34,7 @@ pub(super) fn validate(kind: &str, new: &Value, old: Option<&Value>, problems: &
         }
         "PodTemplate" => pod::validate_template(&new["template"], "template", problems),
         "Job" => validate_job(new, old, problems),
-        "CronJob" => validate_cron_job(new, problems),
+        "CronJob" => validate_cron_job(new, old, problems),
         _ => {}
     }
 }
@@ -160,20 +160,15 @@ fn validate_job(new: &Value, old: Option<&Value>, problems: &mut Problems) {
     }
 }
 
-fn validate_cron_job(new: &Value, problems: &mut Problems) {
+fn validate_cron_job(new: &Value, old: Option<&Value>, problems: &mut Problems) {
     let spec = &new["spec"];
     if require_text(spec, "schedule", "spec", problems) {
         check_schedule(text(spec, "schedule"), problems);
     }
-    let zone_problem = match spec["timeZone"].as_str() {
-        Some("") => Some("must be nil or non-empty string"),
-        Some(zone) if zone.eq_ignore_ascii_case("local") => {
-            Some("must be an explicit time zone as defined in https://www.iana.org/time-zones")
-        }
-        Some(_) | None => None,
-    };
-    if let Some(problem) = zone_problem {
-        problems.invalid_text("spec.timeZone", text(spec, "timeZone"), problem);
+    if let Some(zone) = spec["timeZone"].as_str()
+        && old.is_none_or(|old| old["spec"]["timeZone"] != zone)
+    {
+        check_zone(zone, problems);
     }
     let policies = ["Allow", "Forbid", "Replace"];
     problems.check_choice("spec.concurrencyPolicy", &spec["concurrencyPolicy"], &policies);
@@ -187,6 +182,24 @@ fn validate_cron_job(new: &Value, problems: &mut Problems) {
     if !matches!(policy.as_str(), Some("Never" | "OnFailure")) {
         let path = "spec.jobTemplate.spec.template.spec.restartPolicy";
         problems.not_supported(path, policy, &["Never", "OnFailure"]);
+    }
+}
+
+/// A name of the IANA database. The server's own zone is none that a cron job could mean.
+fn check_zone(zone: &str, problems: &mut Problems) {
+    const PATH: &str = "spec.timeZone";
+    if zone.is_empty() {
+        problems.invalid_text(PATH, zone, "timeZone must be nil or non-empty string");
+        return;
+    }
+    if zone.eq_ignore_ascii_case("Local") {
+        let detail =
+            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        problems.invalid_text(PATH, zone, detail);
+    }
+    // In that spelling it is a zone, for upstream.
+    if zone != "Local" && crate::zone::find(zone).is_none() {
+        problems.invalid_text(PATH, zone, &format!("unknown time zone {zone}"));
     }
 }
 
@@ -259,12 +272,48 @@ mod tests {
                 Value::Null,
                 "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
             ),
-            ("@daily", json!("local"), "must be an explicit time zone"),
-            ("@daily", json!(""), "must be nil or non-empty string"),
         ] {
             let message = found(schedule, zone);
             assert_eq!(message.is_empty(), expect.is_empty(), "{schedule}: {message}");
             assert!(message.contains(expect), "{schedule}: {message}");
+        }
+    }
+
+    #[test]
+    fn zones_are_those_of_the_database() {
+        let job = |zone: &str| {
+            let object = json!({"metadata": {"name": "c", "namespace": "d"}, "spec": {
+                "schedule": "@daily", "timeZone": zone, "jobTemplate": {"spec": {"template": {"spec": {
+                    "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}}});
+            defaulted("CronJob", object)
+        };
+        let found = |zone: &str, old: Option<&Value>| -> Vec<String> {
+            let causes = validate(&kind("CronJob"), &job(zone), old);
+            causes.iter().map(ToString::to_string).collect()
+        };
+        let local = |zone: &str| {
+            format!(
+                "spec.timeZone: Invalid value: \"{zone}\": timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
+            )
+        };
+        let unknown = |zone: &str| {
+            format!("spec.timeZone: Invalid value: \"{zone}\": unknown time zone {zone}")
+        };
+        let empty = "spec.timeZone: Invalid value: \"\": timeZone must be nil or non-empty string";
+        for (zone, expect) in [
+            ("Europe/Rome", vec![]),
+            ("UTC", vec![]),
+            ("", vec![empty.to_owned()]),
+            ("Local", vec![local("Local")]),
+            ("LOCAL", vec![local("LOCAL"), unknown("LOCAL")]),
+            ("Europe/InvalidRome", vec![unknown("Europe/InvalidRome")]),
+            (" Europe/Rome", vec![unknown(" Europe/Rome")]),
+            ("Europe/Rome ", vec![unknown("Europe/Rome ")]),
+            ("../Europe/Rome", vec![unknown("../Europe/Rome")]),
+        ] {
+            assert_eq!(found(zone, None), expect, "{zone:?}");
+            assert_eq!(found(zone, Some(&job("UTC"))), expect, "{zone:?}");
+            assert_eq!(found(zone, Some(&job(zone))), Vec::<String>::new(), "{zone:?} as before");
         }
     }
 
