@@ -34,6 +34,15 @@ pub fn validate(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause> {
     problems.into_causes()
 }
 
+/// All problems of a write of an object's status (or of the approval of a certificate, which is in its status).
+/// The rest of the object is not judged again.
+#[must_use]
+pub fn validate_status(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
+    let mut problems = problems::Problems::default();
+    validation::validate_status(kind, new, old, &mut problems);
+    problems.into_causes()
+}
+
 /// What a write of a pod's ephemeral containers may not do: take one away or change it.
 #[must_use]
 pub fn validate_ephemeral(new: &Value, old: &Value) -> Vec<Cause> {
@@ -89,6 +98,12 @@ pub(crate) mod tests {
     /// What is wrong with an object or its change, in one line.
     pub(crate) fn problems(name: &str, object: &Value, old: Option<&Value>) -> String {
         let causes = validate(&kind(name), object, old);
+        causes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
+    /// What is wrong with a new status, in one line.
+    pub(crate) fn status_problems(name: &str, new: &Value, old: &Value) -> String {
+        let causes = validate_status(&kind(name), new, old);
         causes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     }
 

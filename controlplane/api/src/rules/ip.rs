@@ -22,7 +22,7 @@ pub(super) fn holds(outer: &IpNet, inner: &IpNet) -> bool {
 }
 
 /// IPv4 octets may have leading zeros here.
-fn parse_loosely(value: &str) -> Option<IpAddr> {
+pub(super) fn parse_loosely(value: &str) -> Option<IpAddr> {
     if let Ok(address) = value.parse() {
         return Some(address);
     }
@@ -47,14 +47,19 @@ fn canonical_form(form: &str) -> String {
 
 /// An address in its canonical form.
 pub(super) fn address(value: &str) -> Option<String> {
+    legacy_address(value).or_else(|| {
+        let form = value.parse::<IpAddr>().ok()?.to_string();
+        (form != value).then(|| canonical_form(&form))
+    })
+}
+
+/// An address in any unambiguous form, as fields take it that are older than the canonical form.
+pub(super) fn legacy_address(value: &str) -> Option<String> {
     let problem = match value.parse::<IpAddr>() {
         Err(_) if parse_loosely(value).is_some() => "must not have leading 0s",
         Err(_) => ADDRESS,
         Ok(address) if is_mapped(address) => "must not be an IPv4-mapped IPv6 address",
-        Ok(address) => {
-            let form = address.to_string();
-            return (form != value).then(|| canonical_form(&form));
-        }
+        Ok(_) => return None,
     };
     Some(problem.to_owned())
 }
@@ -94,6 +99,8 @@ mod tests {
             ("", ADDRESS),
         ] {
             assert_eq!(address(value).unwrap_or_default(), expected, "{value}");
+            let canonical = expected.is_empty() || expected.starts_with("must be in canonical");
+            assert_eq!(legacy_address(value).is_none(), canonical, "{value}");
         }
     }
 

@@ -15,6 +15,7 @@ const WILDCARD: &str = r"\*\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*
 const C_IDENTIFIER: &str = "[A-Za-z_][A-Za-z0-9_]*";
 const HTTP_PATH: &str = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+";
 const PERCENT: &str = "[0-9]+%";
+const REASON: &str = "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?";
 
 macro_rules! pattern {
     ($name:ident, $text:expr) => {
@@ -32,6 +33,7 @@ pattern!(WILDCARD_NAME, WILDCARD);
 pattern!(IDENTIFIER, C_IDENTIFIER);
 pattern!(URL_PATH, HTTP_PATH);
 pattern!(PERCENTAGE, PERCENT);
+pattern!(CONDITION_REASON, REASON);
 
 const LABEL_MAX: usize = 63;
 const SUBDOMAIN_MAX: usize = 253;
@@ -200,6 +202,20 @@ pub fn label_key(value: &str) -> Option<String> {
              and end with an alphanumeric character",
             &["MyName", "my.name", "123-abc"],
             QUALIFIED,
+        )
+    })
+}
+
+/// The reason of a condition.
+#[must_use]
+pub fn condition_reason(value: &str) -> Option<String> {
+    (!CONDITION_REASON.is_match(value)).then(|| {
+        shape(
+            "a condition reason must start with alphabetic character, optionally followed by a \
+             string of alphanumeric characters or '_,:', and must end with an alphanumeric \
+             character or '_'",
+            &["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"],
+            REASON,
         )
     })
 }

@@ -141,8 +141,18 @@ fn with_status_of(kind: &Kind, old: &Value, new: &Value) -> Value {
         fields.extend((kind.kind != "Pod").then_some("ownerReferences"));
     }
     copy_metadata(new, &mut merged, &fields);
-    if kind.kind == "CertificateSigningRequest" {
-        set_or_remove(&mut merged, "conditions", with_approvals_of(old, new));
+    match kind.kind.as_str() {
+        "CertificateSigningRequest" => {
+            set_or_remove(&mut merged, "conditions", with_approvals_of(old, new));
+        }
+        // The class is the server's, from the create on: who leaves it out means the same.
+        "Pod" if merged["status"]["qosClass"].as_str().unwrap_or_default().is_empty() => {
+            let class = &old["status"]["qosClass"];
+            if class.is_string() {
+                merged["status"]["qosClass"] = class.clone();
+            }
+        }
+        _ => {}
     }
     merged
 }

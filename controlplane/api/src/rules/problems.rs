@@ -32,6 +32,11 @@ impl Problems {
         );
     }
 
+    /// Upstream leaves the value out of some of its words.
+    pub fn invalid_unshown(&mut self, path: &str, detail: &str) {
+        self.add("FieldValueInvalid", path, with_detail("Invalid value", detail));
+    }
+
     pub fn invalid_text(&mut self, path: &str, value: &str, detail: &str) {
         self.invalid(path, &Value::String(value.to_owned()), detail);
     }

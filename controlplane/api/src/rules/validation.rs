@@ -15,6 +15,7 @@ mod pod;
 mod resources;
 mod scaling;
 mod slices;
+mod status;
 mod storage;
 mod sysctl;
 mod volume;
@@ -71,6 +72,12 @@ fn validate_changed(kind: &Kind, new: &Value, old: Option<&Value>, problems: &mu
         "flowcontrol.apiserver.k8s.io" => flowcontrol::validate(name, new, old, problems),
         _ => cluster::validate(name, new, old, problems),
     }
+}
+
+/// Collects all problems of a write of an object's status: everything else is what is stored already.
+pub(super) fn validate_status(kind: &Kind, new: &Value, old: &Value, problems: &mut Problems) {
+    metadata::validate(kind, new, Some(old), problems);
+    status::validate(kind, new, old, problems);
 }
 
 /// Whether anything but metadata and status differs.

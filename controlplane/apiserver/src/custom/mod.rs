@@ -101,14 +101,26 @@ fn is_definition(kind: &Kind) -> bool {
 #[must_use]
 pub fn validate(app: &App, kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = api::rules::validate(kind, new, old);
+    causes.extend(defined_problems(app, kind, new, old));
+    causes
+}
+
+/// The same of a write of the status subresource.
+#[must_use]
+pub fn validate_status(app: &App, kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> {
+    let mut causes = api::rules::validate_status(kind, new, old);
+    causes.extend(defined_problems(app, kind, new, Some(old)));
+    causes
+}
+
+fn defined_problems(app: &App, kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut problems = Problems::default();
     if let Some(custom) = &kind.custom {
         validate_object(app, kind, custom, new, old, &mut problems);
     } else if is_definition(kind) {
         definition::validate(new, old, &mut problems);
     }
-    causes.extend(problems.into_causes());
-    causes
+    problems.into_causes()
 }
 
 fn validate_object(

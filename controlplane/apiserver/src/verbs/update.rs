@@ -142,8 +142,9 @@ pub async fn change(call: &Call, edit: &mut Edit<'_>) -> Result<Arc<Item>, Statu
     let mut race = Race::start(&call.app, &kind, &place)?;
     loop {
         let current = race.current().clone();
+        let outdated = convert::is_outdated(&kind, current.value());
         let served = conversion::item(call, current).await?;
-        let (next, charge) = step(&request, &served, edit).await?;
+        let (next, charge) = step(&request, &served, outdated, edit).await?;
         if let Some(item) = race.write(&next, request.dry_run, &charge.riders).await? {
             return conversion::item(call, item).await;
         }
@@ -153,6 +154,7 @@ pub async fn change(call: &Call, edit: &mut Edit<'_>) -> Result<Arc<Item>, Statu
 async fn step<'a>(
     request: &Request<'a>,
     current: &Item,
+    outdated: bool,
     edit: &mut Edit<'_>,
 ) -> Result<(Next, Charge<'a>), Status> {
     let call = request.call;
@@ -183,7 +185,10 @@ async fn step<'a>(
     }
     // These change what an ordinary update may not.
     let special = matches!(subresource, "resize" | "ephemeralcontainers" | "finalize");
-    let mut causes = custom::validate(&call.app, kind, &new, (!special).then_some(old));
+    let mut causes = match subresource {
+        "status" | "approval" => custom::validate_status(&call.app, kind, &new, old),
+        _ => custom::validate(&call.app, kind, &new, (!special).then_some(old)),
+    };
     if subresource == "ephemeralcontainers" {
         causes.extend(rules::validate_ephemeral(&new, old));
     }
@@ -195,7 +200,8 @@ async fn step<'a>(
         let stored = conversion::to_stored(&call.app, kind, new).await?;
         return Ok((Next::Delete(stored), Charge::default()));
     }
-    if is_same(old, &new) {
+    // An object that is stored in an old version is written even as it is: that is how it gets into the newest one.
+    if !outdated && is_same(old, &new) {
         return Ok((Next::Keep, Charge::default()));
     }
     let charge = admission::charge(request, &new, old).await?;

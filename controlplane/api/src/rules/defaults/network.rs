@@ -62,11 +62,26 @@ pub(super) fn apply_service(object: &mut Value) {
     if kind == "LoadBalancer" {
         default(spec, "allocateLoadBalancerNodePorts", json!(true));
     }
+    default_ip_modes(&kind, object);
+    let spec = section(object, "spec");
     if kind != "ExternalName" {
         default_text(spec, "internalTrafficPolicy", "Cluster");
         default(spec, "ipFamilies", json!(["IPv4"]));
         default_text(spec, "ipFamilyPolicy", "SingleStack");
         mirror_cluster_ip(spec);
+    }
+}
+
+/// An address of a load balancer without a mode is a virtual one.
+fn default_ip_modes(kind: &str, object: &mut Value) {
+    let Some(balancer) = object.pointer_mut("/status/loadBalancer") else { return };
+    if kind != "LoadBalancer" {
+        return;
+    }
+    for address in items(balancer, "ingress") {
+        if !text(address, "ip").is_empty() {
+            default(address, "ipMode", json!("VIP"));
+        }
     }
 }
 

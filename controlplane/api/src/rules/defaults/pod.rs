@@ -19,6 +19,19 @@ pub(super) fn apply_pod(pod: &mut Value) {
     }
     default(spec, "enableServiceLinks", json!(true));
     default_host_ports(spec);
+    mirror_pod_ip(pod);
+}
+
+/// `podIP` and `podIPs[0]` are one value; `podIP` counts where they differ.
+fn mirror_pod_ip(pod: &mut Value) {
+    let Some(status) = pod.get_mut("status").filter(|status| status.is_object()) else { return };
+    let first = status["podIPs"][0]["ip"].as_str().unwrap_or_default().to_owned();
+    let single = text(status, "podIP").to_owned();
+    match (single.is_empty(), first.is_empty()) {
+        (true, false) => status["podIP"] = json!(first),
+        (false, _) if single != first => status["podIPs"] = json!([{"ip": single}]),
+        _ => {}
+    }
 }
 
 /// The spec of a pod or pod template.
