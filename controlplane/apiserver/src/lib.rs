@@ -23,6 +23,7 @@ mod commit;
 mod config;
 mod convert;
 mod custom;
+mod devices;
 mod discovery;
 mod errors;
 mod flow;

@@ -24,6 +24,7 @@ use crate::{
     app::App,
     cache::{Cache, Interest},
     commit::{self, Next, Place},
+    devices,
     keys::Collection,
     registry::Registry,
 };
@@ -97,7 +98,7 @@ fn is_definition(kind: &Kind) -> bool {
     kind.group == GROUP && kind.plural == RESOURCE
 }
 
-/// All problems of any object: those of its kind, its definition, or of the definition that it is.
+/// All problems of any object: those of its kind, its definition, of the definition that it is, or of its expressions.
 #[must_use]
 pub fn validate(app: &App, kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = api::rules::validate(kind, new, old);
@@ -119,6 +120,8 @@ fn defined_problems(app: &App, kind: &Kind, new: &Value, old: Option<&Value>) ->
         validate_object(app, kind, custom, new, old, &mut problems);
     } else if is_definition(kind) {
         definition::validate(new, old, &mut problems);
+    } else {
+        devices::validate(kind, new, old, &mut problems);
     }
     problems.into_causes()
 }

@@ -11,14 +11,24 @@ pub struct Extent {
     pub elements_max: u64,
     /// An object's fields by escaped name.
     pub fields: BTreeMap<String, Extent>,
+    /// Fields of all other names.
+    pub others: Option<Box<Extent>>,
     /// A list's items, or a map's values.
     pub items: Option<Box<Extent>>,
     pub is_map: bool,
+    /// A map's keys, where these have a length.
+    pub keys: Option<Box<Extent>>,
 }
 
-/// The keys of a map: upstream gives them no length.
-static KEYS: Extent =
-    Extent { elements_max: 0, fields: BTreeMap::new(), items: None, is_map: false };
+/// The keys of a map of a definition: upstream gives them no length.
+static KEYS: Extent = Extent {
+    elements_max: 0,
+    fields: BTreeMap::new(),
+    others: None,
+    items: None,
+    is_map: false,
+    keys: None,
+};
 
 /// How many elements a value has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,9 +101,9 @@ impl<'e> Place<'e> {
     pub(super) fn step(self, step: Step<'_>, root: &'e Extent) -> Self {
         let Self::At(at) = self else { return Self::At(Some(root)) };
         Self::At(at.and_then(|at| match step {
-            Step::Field(name) => at.fields.get(name),
+            Step::Field(name) => at.fields.get(name).or(at.others.as_deref()),
             Step::Items => at.items.as_deref(),
-            Step::Keys => at.is_map.then_some(&KEYS),
+            Step::Keys => at.keys.as_deref().or(at.is_map.then_some(&KEYS)),
             Step::Indices => None,
         }))
     }
