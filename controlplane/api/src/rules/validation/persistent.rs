@@ -67,8 +67,11 @@ fn check_modes(spec: &Value, path: &str, problems: &mut Problems) {
     if of_one_pod && of_more {
         problems.forbidden(&at, "may not use ReadWriteOncePod with other access modes");
     }
-    let volume_modes = ["Block", "Filesystem"];
-    problems.check_choice(&format!("{path}.volumeMode"), &spec["volumeMode"], &volume_modes);
+}
+
+fn check_volume_mode(spec: &Value, path: &str, problems: &mut Problems) {
+    let modes = ["Block", "Filesystem"];
+    problems.check_choice(&format!("{path}.volumeMode"), &spec["volumeMode"], &modes);
 }
 
 /// The name of a class, which may be empty.
@@ -92,6 +95,7 @@ fn check_claim(spec: &Value, path: &str, problems: &mut Problems) {
     }
     check_selector(&spec["selector"], &format!("{path}.selector"), problems);
     check_modes(spec, path, problems);
+    check_volume_mode(spec, path, problems);
     let at = format!("{path}.resources[storage]");
     match spec["resources"]["requests"].get("storage") {
         None => problems.required(&at, ""),
@@ -188,10 +192,11 @@ fn check_volume(spec: &Value, problems: &mut Problems) {
         problems.required("spec.accessModes", "");
     }
     check_modes(spec, "spec", problems);
+    check_volume_mode(spec, "spec", problems);
     check_capacity(&spec["capacity"], problems);
     let (policies, path) = (["Delete", "Recycle", "Retain"], "spec.persistentVolumeReclaimPolicy");
     problems.check_choice(path, &spec["persistentVolumeReclaimPolicy"], &policies);
-    check_sources(spec, problems);
+    check_sources(spec, "spec", problems);
     if spec["hostPath"]["path"] == "/" && spec["persistentVolumeReclaimPolicy"] == "Recycle" {
         problems.forbidden(path, "may not be 'recycle' for a hostPath mount of '/'");
     }
@@ -221,19 +226,56 @@ fn check_capacity(capacity: &Value, problems: &mut Problems) {
     }
 }
 
-fn check_sources(spec: &Value, problems: &mut Problems) {
+/// A volume described where it is attached, not in an object of its own.
+pub(super) fn check_inline_volume(spec: &Value, path: &str, problems: &mut Problems) {
+    let at = |field: &str| format!("{path}.{field}");
+    let strange = "may not be specified in the context of inline volumes";
+    let has = |field: &str| !spec[field].is_null();
+    if has("claimRef") {
+        problems.forbidden(&at("claimRef"), strange);
+    }
+    if spec["capacity"].as_object().is_some_and(|amounts| !amounts.is_empty()) {
+        problems.forbidden(&at("capacity"), strange);
+    }
+    if !has("csi") {
+        problems.required(&at("csi"), "has to be specified in the context of inline volumes");
+    }
+    if spec["accessModes"].as_array().is_none_or(Vec::is_empty) {
+        problems.required(&at("accessModes"), "");
+    }
+    check_modes(spec, path, problems);
+    if !matches!(text(spec, "persistentVolumeReclaimPolicy"), "" | "Retain") {
+        let detail = "may only be Retain in the context of inline volumes";
+        problems.forbidden(&at("persistentVolumeReclaimPolicy"), detail);
+    }
+    if has("nodeAffinity") {
+        problems.forbidden(&at("nodeAffinity"), strange);
+    }
+    check_sources(spec, path, problems);
+    if !text(spec, "storageClassName").is_empty() {
+        problems.forbidden(&at("storageClassName"), strange);
+    }
+    if has("volumeMode") && spec["volumeMode"] != "Filesystem" {
+        let detail =
+            "may not specify volumeMode other than Filesystem in the context of inline volumes";
+        problems.forbidden(&at("volumeMode"), detail);
+    }
+}
+
+fn check_sources(spec: &Value, path: &str, problems: &mut Problems) {
     let present: Vec<&str> =
         SOURCES.into_iter().filter(|source| spec.get(*source).is_some()).collect();
     if present.is_empty() {
-        problems.required("spec", "must specify a volume type");
+        problems.required(path, "must specify a volume type");
     }
     // Upstream does not count before a flexVolume.
     for extra in present.iter().skip(1).filter(|source| **source != "flexVolume") {
         let detail = "may not specify more than 1 volume type";
-        problems.forbidden(&format!("spec.{extra}"), detail);
+        problems.forbidden(&format!("{path}.{extra}"), detail);
     }
     let Some(first) = present.first() else { return };
-    let (source, path) = (&spec[*first], format!("spec.{first}"));
+    let (source, affinity) = (&spec[*first], format!("{path}.nodeAffinity"));
+    let path = format!("{path}.{first}");
     match *first {
         "hostPath" | "local" => {
             require_text(source, "path", &path, problems);
@@ -249,7 +291,7 @@ fn check_sources(spec: &Value, problems: &mut Problems) {
         _ => {}
     }
     if *first == "local" && spec.get("nodeAffinity").is_none() {
-        problems.required("spec.nodeAffinity", "Local volume requires node affinity");
+        problems.required(&affinity, "Local volume requires node affinity");
     }
 }
 

@@ -1,10 +1,10 @@
 //! storage.k8s.io.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{check_driver, check_selector, items, require_text, resources, text};
+use super::{check_driver, check_selector, items, persistent, require_text, resources, text};
 use crate::rules::names;
 use crate::rules::problems::Problems;
 
@@ -69,8 +69,46 @@ fn check_class(new: &Value, old: Option<&Value>, problems: &mut Problems) {
     problems.check_choice("reclaimPolicy", &new["reclaimPolicy"], &["Delete", "Retain"]);
     let modes = ["Immediate", "WaitForFirstConsumer"];
     problems.check_choice("volumeBindingMode", &new["volumeBindingMode"], &modes);
+    check_topologies(new, problems);
     let fixed = ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"];
     check_unchanged(new, old, &fixed, problems);
+}
+
+/// A term of a topology: keys of labels with their values.
+type Term<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+fn check_topologies(class: &Value, problems: &mut Problems) {
+    let count = class["allowedTopologies"].as_array().map_or(0, Vec::len);
+    // Upstream compares with as many empty terms as there are terms, so a term without labels is never fine.
+    let mut seen = vec![Term::new(); count];
+    for (path, topology) in items(class, "allowedTopologies", "") {
+        let term = check_topology(topology, &path, problems);
+        for _ in seen.iter().filter(|known| **known == term) {
+            problems.duplicate(&format!("{path}.matchLabelExpressions"), &Value::from(""));
+        }
+        seen.push(term);
+    }
+}
+
+fn check_topology<'a>(topology: &'a Value, path: &str, problems: &mut Problems) -> Term<'a> {
+    let mut term = Term::new();
+    for (path, requirement) in items(topology, "matchLabelExpressions", path) {
+        let mut values = BTreeSet::new();
+        if requirement["values"].as_array().is_none_or(Vec::is_empty) {
+            problems.required(&format!("{path}.values"), "");
+        }
+        for (path, value) in items(requirement, "values", &path) {
+            if !values.insert(value.as_str().unwrap_or_default()) {
+                problems.duplicate(&path, value);
+            }
+        }
+        let (at, key) = (format!("{path}.key"), text(requirement, "key"));
+        problems.check_text(&at, key, names::label_key(key));
+        if term.insert(key, values).is_some() {
+            problems.duplicate(&at, &Value::from(key));
+        }
+    }
+    term
 }
 
 fn check_attributes_class(new: &Value, old: Option<&Value>, problems: &mut Problems) {
@@ -189,7 +227,9 @@ fn check_attachment(spec: &Value, problems: &mut Problems) {
                 problems.check_text(path, name, names::dns1123_subdomain(name));
             }
         }
-        (Some(_), None) => {}
+        (Some(volume), None) => {
+            persistent::check_inline_volume(volume, "spec.source.inlineVolumeSpec", problems);
+        }
     }
     let node = text(spec, "nodeName");
     problems.check_text("spec.nodeName", node, names::dns1123_subdomain(node));
@@ -339,5 +379,98 @@ mod tests {
             Some(json!({"storageClassName": "fast"})),
             "storageClassName: Invalid value: \"slow\": field is immutable",
         );
+    }
+
+    #[test]
+    fn topologies_differ() {
+        let of = |key: &str, values: &[&str]| json!({"matchLabelExpressions": [{"key": key, "values": values}]});
+        let path = "allowedTopologies[1].matchLabelExpressions";
+        for (topologies, expected) in [
+            (json!([of("zone", &["a", "b"]), of("zone", &["c"])]), String::new()),
+            (
+                json!([of("zone", &["a", "b"]), of("zone", &["b", "a"])]),
+                format!("{path}: Duplicate value: \"\""),
+            ),
+            (
+                json!([of("zone", &["a"]), of("rack", &["a", "a"])]),
+                format!("{path}[0].values[1]: Duplicate value: \"a\""),
+            ),
+            (
+                json!([of("zone", &["a"]), of("rack", &[])]),
+                format!("{path}[0].values: Required value"),
+            ),
+            (
+                json!([of("zone", &["a"]), of("", &["a"])]),
+                format!("{path}[0].key: Invalid value: \"\": name part must be non-empty"),
+            ),
+            (
+                json!([of("zone", &["a"]), {"matchLabelExpressions": [
+                    {"key": "rack", "values": ["a"]}, {"key": "rack", "values": ["b"]}]}]),
+                format!("{path}[1].key: Duplicate value: \"rack\""),
+            ),
+            (
+                json!([{}]),
+                "allowedTopologies[0].matchLabelExpressions: Duplicate value: \"\"".to_owned(),
+            ),
+        ] {
+            let class = json!({"provisioner": "p.example.org", "allowedTopologies": topologies});
+            check("StorageClass", class, None, &expected);
+        }
+    }
+
+    #[test]
+    fn volumes_in_attachments_are_checked() {
+        let fine = json!({"accessModes": ["ReadWriteOnce"], "csi": {"driver": "a.example.org", "volumeHandle": "h"}});
+        let path = "spec.source.inlineVolumeSpec";
+        for (fields, expected) in [
+            (json!({}), String::new()),
+            (
+                json!({"volumeMode": "Filesystem", "persistentVolumeReclaimPolicy": "Retain"}),
+                String::new(),
+            ),
+            (
+                json!({"capacity": {"storage": "1Gi"}, "claimRef": {"name": "c"}, "storageClassName": "fast"}),
+                format!(
+                    "{path}.claimRef: Forbidden: may not be specified in the context of inline volumes; \
+                     {path}.capacity: Forbidden: may not be specified in the context of inline volumes; \
+                     {path}.storageClassName: Forbidden: may not be specified in the context of inline volumes"
+                ),
+            ),
+            (
+                json!({"csi": null, "accessModes": []}),
+                format!(
+                    "{path}.csi: Required value: has to be specified in the context of inline volumes; \
+                     {path}.accessModes: Required value; {path}: Required value: must specify a volume type"
+                ),
+            ),
+            (
+                json!({"volumeMode": "Block", "persistentVolumeReclaimPolicy": "Delete", "accessModes": ["Any"]}),
+                format!(
+                    "{path}.accessModes: Unsupported value: \"Any\": supported values: \"ReadOnlyMany\", \
+                     \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"; \
+                     {path}.persistentVolumeReclaimPolicy: Forbidden: may only be Retain in the context of inline volumes; \
+                     {path}.volumeMode: Forbidden: may not specify volumeMode other than Filesystem in the context of inline volumes"
+                ),
+            ),
+            (
+                json!({"hostPath": {"path": "/d"}, "nodeAffinity": {"required": {"nodeSelectorTerms": []}}}),
+                format!(
+                    "{path}.nodeAffinity: Forbidden: may not be specified in the context of inline volumes; \
+                     {path}.csi: Forbidden: may not specify more than 1 volume type"
+                ),
+            ),
+            (
+                json!({"csi": {"driver": "a.example.org"}}),
+                format!("{path}.csi.volumeHandle: Required value"),
+            ),
+        ] {
+            let mut volume = fine.clone();
+            for (field, value) in fields.as_object().unwrap() {
+                volume[field] = value.clone();
+            }
+            let attachment = json!({"spec": {"attacher": "a.example.org", "nodeName": "n1",
+                "source": {"inlineVolumeSpec": volume}}});
+            check("VolumeAttachment", attachment, None, &expected);
+        }
     }
 }
