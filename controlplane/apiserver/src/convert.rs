@@ -45,18 +45,28 @@ pub fn to_stored(kind: &Kind, mut object: Value) -> Value {
     }
     if is_new_event(kind) {
         rename_back(&mut object, EVENT_FIELDS);
-        object["apiVersion"] = json!("v1");
-        return object;
     }
     if kind.plural == "horizontalpodautoscalers" && kind.version == "v1" {
         autoscaling::from_v1(&mut object);
     }
-    let version = &kind.storage_version;
-    object["apiVersion"] = match kind.group.as_str() {
-        "" => json!(version),
-        group => json!(format!("{group}/{version}")),
-    };
+    object["apiVersion"] = json!(stored_api_version(kind));
     object
+}
+
+/// The `apiVersion` of a kind's objects as they are stored.
+#[must_use]
+pub fn stored_api_version(kind: &Kind) -> String {
+    match kind.group.as_str() {
+        _ if is_new_event(kind) => "v1".to_owned(),
+        "" => kind.storage_version.clone(),
+        group => format!("{group}/{}", kind.storage_version),
+    }
+}
+
+/// Whether an object was stored when another version was the one to store: writing it as it is makes a difference.
+#[must_use]
+pub fn is_outdated(kind: &Kind, stored: &Value) -> bool {
+    stored["apiVersion"] != stored_api_version(kind)
 }
 
 /// core/v1 Event field, events.k8s.io/v1 Event field.

@@ -3,7 +3,10 @@
 use api::{Kind, Scope, kind::Subresource};
 use serde_json::{Value, json};
 
-use crate::registry::{Group, Registry};
+use crate::{
+    convert,
+    registry::{Group, Registry},
+};
 
 /// `/api`.
 #[must_use]
@@ -70,15 +73,19 @@ fn resource(kind: &Kind) -> Value {
         resource["categories"] = json!(kind.categories);
     }
     if kind.verbs.iter().any(|verb| verb == "list") {
-        let path = format!("{}/{}/{}", kind.group, kind.version, kind.plural);
-        resource["storageVersionHash"] = json!(storage_hash(&path));
+        resource["storageVersionHash"] = json!(storage_hash(kind));
     }
     resource
 }
 
-fn storage_hash(path: &str) -> String {
+/// Changes when objects are stored in another version: who migrates them looks at it. Upstream:
+/// `apiserver/pkg/endpoints/discovery/storageversionhash.go`.
+fn storage_hash(kind: &Kind) -> String {
     use base64::Engine;
     use sha2::{Digest, Sha256};
+    let stored = convert::stored_api_version(kind);
+    let slash = if stored.contains('/') { "" } else { "/" };
+    let path = format!("{slash}{stored}/{}", kind.kind);
     base64::engine::general_purpose::STANDARD.encode(&Sha256::digest(path)[..8])
 }
 
@@ -93,4 +100,23 @@ fn subresource(kind: &Kind, sub: &Subresource) -> Value {
         resource["version"] = json!(sub.version);
     }
     resource
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_of_what_is_stored() {
+        for (group, plural, expect) in [
+            ("", "pods", "xPOwRZ+Yhw8="),
+            ("apps", "deployments", "8aSe+NMegvE="),
+            ("", "events", "r2yiGXH7wu8="),
+            ("events.k8s.io", "events", "r2yiGXH7wu8="),
+        ] {
+            let all = api::kinds();
+            let kind = all.iter().find(|one| one.group == group && one.plural == plural).unwrap();
+            assert_eq!(storage_hash(kind), expect, "{group}/{plural}");
+        }
+    }
 }
