@@ -14,6 +14,7 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
     networking::v1::{IPAddress, ServiceCIDR},
     policy::v1::PodDisruptionBudget,
+    storagemigration::v1beta1::StorageVersionMigration,
 };
 use kube::{Api, Client, Resource, ResourceExt, runtime::watcher};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,7 @@ pub struct Informers {
     pub quotas: Informer<ResourceQuota>,
     pub claims: Informer<PersistentVolumeClaim>,
     pub volumes: Informer<PersistentVolume>,
+    pub migrations: Informer<StorageVersionMigration>,
 }
 
 impl Informers {
@@ -82,6 +84,7 @@ impl Informers {
             quotas: Informer::start(Api::all(client.clone()), all()),
             claims: Informer::start(Api::all(client.clone()), all()),
             volumes: Informer::start(Api::all(client.clone()), all()),
+            migrations: Informer::start(Api::all(client.clone()), all()),
         }
     }
 }
@@ -115,6 +118,7 @@ impl Informers {
                 self.quotas.ready(),
                 self.claims.ready(),
                 self.volumes.ready(),
+                self.migrations.ready(),
             )
         };
         matches!(shutdown.run_until_cancelled(all).await, Some(Ok(_)))

@@ -15,6 +15,7 @@ mod garbage;
 mod informers;
 mod job;
 mod metrics;
+mod migration;
 mod namespace;
 mod node;
 mod ownership;
@@ -75,6 +76,7 @@ pub fn run(
         tasks.spawn(certificates::run(shared.clone(), Arc::clone(&config.pki)));
         tasks.spawn(quota::run(shared.clone()));
         tasks.spawn(protection::run(shared.clone()));
+        tasks.spawn(migration::run(shared.clone()));
         tasks.spawn(garbage::run(shared));
         while let Some(ended) = tasks.join_next().await {
             if let Err(panicked) = ended {

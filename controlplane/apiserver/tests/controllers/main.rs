@@ -10,6 +10,7 @@ mod crons;
 mod daemons;
 mod garbage;
 mod jobs;
+mod migrations;
 mod namespaces;
 #[path = "../common/parts.rs"]
 mod parts;
