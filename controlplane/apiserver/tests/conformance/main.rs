@@ -7,6 +7,7 @@ mod access;
 mod chunks;
 #[path = "../common/mod.rs"]
 mod common;
+mod compression;
 mod discovery;
 mod pods;
 mod protobuf;
