@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{MERGE, SHARED, make};
+use super::{MERGE, SHARED, make, parts};
 use crate::common::{Cluster, Objects};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -137,6 +137,35 @@ async fn what_is_stored_in_that_version_already_is_not_written() {
     let second = over(cluster, "second-gears").await;
     assert_eq!(condition(&second, "Succeeded").unwrap()["status"], "True", "{second}");
     assert_eq!(between, shown(cluster, &gears).await);
+}
+
+#[tokio::test]
+async fn what_another_run_began_goes_on() {
+    let (cluster, group) = (Cluster::start().await, "resume.example.com");
+    let definition = define(&cluster, group, "Cluster").await;
+    let gears = format!("/apis/{group}/v2/gears");
+    for name in ["a", "b"] {
+        make(&cluster, &gears, &gear(name, group, "v2")).await;
+    }
+    flip(&cluster, group, &definition).await;
+    let made = make(&cluster, MIGRATIONS, &migration("gears", group, "gears")).await;
+    // Nobody migrates here yet: the first run ends when it has written one object.
+    let running = json!({"type": "Running", "status": "True", "reason": "MigrationRunning", "message": "",
+        "lastTransitionTime": made["metadata"]["creationTimestamp"]});
+    let status = json!({"status": {"conditions": [running], "resourceVersion": made["metadata"]["resourceVersion"]}});
+    merge(&cluster, &format!("{MIGRATIONS}/gears/status"), &status).await;
+    let before = shown(&cluster, &gears).await;
+    merge(&cluster, &format!("{gears}/a"), &json!({})).await;
+    let between = shown(&cluster, &gears).await;
+    assert_ne!(before["a"].0, between["a"].0, "nothing changed but the stored version");
+    let running = parts::controllers(&cluster).await;
+    let done = over(&cluster, "gears").await;
+    assert_eq!(condition(&done, "Succeeded").unwrap()["status"], "True", "{done}");
+    let after = shown(&cluster, &gears).await;
+    assert_eq!(between["a"], after["a"]);
+    assert_ne!(between["b"].0, after["b"].0);
+    running.cancel();
+    cluster.handle.shutdown().await;
 }
 
 #[tokio::test]
