@@ -4,9 +4,16 @@ use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 
 use crate::quantity;
 
-/// `Guaranteed`, `Burstable` or `BestEffort`.
+/// `Guaranteed`, `Burstable` or `BestEffort`: what the API server said when the pod was made, as it takes no other;
+/// computed for pods that it did not make.
 #[must_use]
 pub fn qos_class(pod: &Pod) -> &'static str {
+    match pod.status.as_ref().and_then(|status| status.qos_class.as_deref()) {
+        Some("Guaranteed") => return "Guaranteed",
+        Some("Burstable") => return "Burstable",
+        Some("BestEffort") => return "BestEffort",
+        Some(_) | None => {}
+    }
     let Some(spec) = &pod.spec else { return "BestEffort" };
     if let Some(resources) = &spec.resources {
         return classify(&[resources]);

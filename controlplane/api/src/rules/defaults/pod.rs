@@ -1,9 +1,11 @@
 //! Defaults of pods and pod templates.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use super::{default, default_text, items, section, text};
-use crate::quantity;
+use crate::quantity::{self, Quantity};
 
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 /// 0644
@@ -201,22 +203,34 @@ fn apply_downward_item(item: &mut Value) {
     }
 }
 
-/// `Guaranteed`, `Burstable` or `BestEffort`, upstream `pkg/apis/core/v1/helper/qos`.
+/// `Guaranteed`, `Burstable` or `BestEffort`, upstream `pkg/apis/core/v1/helper/qos`. Resources of the pod as a whole,
+/// where there are any, count instead of the containers'.
 pub(crate) fn qos_class(pod: &Value) -> &'static str {
-    let containers: Vec<&Value> = ["initContainers", "containers"]
-        .iter()
-        .flat_map(|list| pod["spec"][*list].as_array().into_iter().flatten())
-        .collect();
-    let amounts = |container: &Value, kind: &str| -> Map<String, Value> {
-        let all = container["resources"][kind].as_object().cloned().unwrap_or_default();
-        all.into_iter().filter(|(name, amount)| is_compute(name) && !is_zero(amount)).collect()
+    let spec = &pod["spec"];
+    let amounts = |owner: &Value, kind: &str| -> BTreeMap<String, Quantity> {
+        let all = owner["resources"][kind].as_object().into_iter().flatten();
+        let parse = |amount: &Value| quantity::parse(amount.as_str()?).ok();
+        all.filter(|(name, _)| is_compute(name))
+            .filter_map(|(name, amount)| Some((name.clone(), parse(amount)?)))
+            .filter(|(_, amount)| !amount.is_zero())
+            .collect()
+    };
+    let of_containers = || {
+        let lists = ["initContainers", "containers"].into_iter();
+        lists.flat_map(|list| spec[list].as_array().into_iter().flatten()).collect()
+    };
+    let owners: Vec<&Value> = match spec["resources"].is_object() {
+        true => vec![spec],
+        false => of_containers(),
     };
     let mut any = false;
     let mut guaranteed = true;
-    for container in &containers {
-        let (requests, limits) = (amounts(container, "requests"), amounts(container, "limits"));
+    for owner in owners {
+        let (requests, limits) = (amounts(owner, "requests"), amounts(owner, "limits"));
         any |= !requests.is_empty() || !limits.is_empty();
-        guaranteed &= limits.len() == 2 && (requests.is_empty() || requests == limits);
+        // An absent request is the limit.
+        let equal = requests.iter().all(|(name, request)| limits.get(name) == Some(request));
+        guaranteed &= limits.len() == 2 && equal;
     }
     match (any, guaranteed) {
         (false, _) => "BestEffort",
@@ -229,17 +243,53 @@ fn is_compute(name: &str) -> bool {
     matches!(name, "cpu" | "memory")
 }
 
-fn is_zero(amount: &Value) -> bool {
-    amount
-        .as_str()
-        .and_then(|text| quantity::parse(text).ok())
-        .is_none_or(quantity::Quantity::is_zero)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rules::tests::defaulted;
+
+    #[test]
+    fn classes_follow_amounts_not_their_text() {
+        let of = |requests: Value, limits: Value| json!({"requests": requests, "limits": limits});
+        let both = |cpu: &str, memory: &str| json!({"cpu": cpu, "memory": memory});
+        for (pod, container, expect) in [
+            (Value::Null, of(json!({}), json!({})), "BestEffort"),
+            (Value::Null, of(both("0", "0"), json!({})), "BestEffort"),
+            (Value::Null, of(both("1000m", "1Gi"), both("1", "1024Mi")), "Guaranteed"),
+            (Value::Null, of(json!({}), both("1", "1Gi")), "Guaranteed"),
+            (Value::Null, of(both("1", "1Gi"), both("2", "1Gi")), "Burstable"),
+            (Value::Null, of(both("1", "1Gi"), json!({"cpu": "1"})), "Burstable"),
+            (of(both("1", "1Gi"), both("1", "1Gi")), of(json!({}), json!({})), "Guaranteed"),
+            (of(both("1", "1Gi"), json!({})), of(both("1", "1Gi"), both("1", "1Gi")), "Burstable"),
+        ] {
+            let mut spec = json!({"containers": [{"name": "c", "resources": container}]});
+            if pod.is_object() {
+                spec["resources"] = pod;
+            }
+            assert_eq!(qos_class(&json!({"spec": spec})), expect, "{spec}");
+        }
+    }
+
+    #[test]
+    fn both_addresses_of_a_status_are_one() {
+        for (status, expect) in [
+            (
+                json!({"podIP": "10.0.0.1"}),
+                json!({"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}]}),
+            ),
+            (
+                json!({"podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}),
+                json!({"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}),
+            ),
+            (
+                json!({"podIP": "10.0.0.2", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}),
+                json!({"podIP": "10.0.0.2", "podIPs": [{"ip": "10.0.0.2"}]}),
+            ),
+        ] {
+            let pod = defaulted("Pod", json!({"spec": {"containers": []}, "status": status}));
+            assert_eq!(pod["status"], expect);
+        }
+    }
 
     #[test]
     fn pods_get_their_defaults() {
