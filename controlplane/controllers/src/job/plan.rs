@@ -80,7 +80,12 @@ pub(super) fn plan(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
     plan.status.terminating = number(sorted.terminating.len());
     let suspended = spec.suspend == Some(true);
     match end {
-        Some(end) => finish(&end, &sorted, &mut plan, now),
+        Some(end) => {
+            // A finished job has started some time, also one that was suspended meanwhile.
+            let before = job.status.as_ref().and_then(|status| status.start_time.clone());
+            plan.status.start_time.get_or_insert(before.unwrap_or_else(|| second(now)));
+            finish(&end, &sorted, &mut plan, now);
+        }
         None if suspended => plan.delete = names(&sorted.active),
         None => {
             replace(&spec, &sorted, &tally, &mut plan, now);
