@@ -146,6 +146,40 @@ async fn cr_conversion_webhook_failure_is_told() {
 }
 
 #[tokio::test]
+async fn a_write_that_changes_nothing_stores_the_new_version() {
+    let cluster = Cluster::start().await;
+    let address = webhook(&cluster).await;
+    serve(&cluster, by_webhook(&cluster, address)).await;
+    let one = json!({"apiVersion": "stable.example.com/v1", "kind": "Host", "metadata": {"name": "a"}, "hostPort": "h:1"});
+    let (code, created) = cluster.post(&path("v1"), &one).await;
+    assert_eq!(code, 201, "{created}");
+    let object = format!("{}/a", path("v1"));
+    let none = json!({"metadata": {"uid": created["metadata"]["uid"]}});
+    let (_, _, same) = cluster.json("PATCH", &object, MERGE, &none).await;
+    assert_eq!(same, created, "it is stored as it should be");
+    let flip = json!([{"op": "replace", "path": "/spec/versions/0/storage", "value": false},
+        {"op": "replace", "path": "/spec/versions/1/storage", "value": true}]);
+    let name = format!("{DEFINITIONS}/hosts.stable.example.com");
+    let (code, _, flipped) = cluster.json("PATCH", &name, JSON_PATCH, &flip).await;
+    assert_eq!(code, 200, "{flipped}");
+    let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
+    until(|| async {
+        let (code, _, written) = cluster.json("PATCH", &object, MERGE, &none).await;
+        assert_eq!((code, &written["hostPort"]), (200, &json!("h:1")), "{written}");
+        version(&written) != version(&created)
+    })
+    .await;
+    // Without the webhook only what is stored in a version can be read in it.
+    let nobody: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let patch = json!({"spec": {"conversion": by_webhook(&cluster, nobody)}});
+    cluster.json("PATCH", &name, MERGE, &patch).await;
+    until(|| async { cluster.get(&object).await.0 == 500 }).await;
+    let (code, read) = cluster.get(&format!("{}/a", path("v2"))).await;
+    assert_eq!((code, &read["host"], &read["port"]), (200, &json!("h"), &json!("1")), "{read}");
+    cluster.handle.shutdown().await;
+}
+
+#[tokio::test]
 async fn cr_conversion_none_changes_only_the_version() {
     let cluster = Cluster::start().await;
     serve(&cluster, json!({"strategy": "None"})).await;
