@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{items, resources, text};
+use super::{items, status, text};
 use crate::rules::names;
 use crate::rules::problems::Problems;
 
@@ -16,14 +16,18 @@ pub(super) fn validate(kind: &str, new: &Value, old: Option<&Value>, problems: &
         "ConfigMap" => validate_config_map(new, old, problems),
         "Secret" => validate_secret(new, old, problems),
         "ResourceQuota" => {
-            for (name, amount) in new["spec"]["hard"].as_object().into_iter().flatten() {
-                resources::check_amount(amount, &format!("spec.hard[{name}]"), false, problems);
-            }
+            status::check_quota_amounts(&new["spec"]["hard"], "spec.hard", problems);
         }
         "Binding" if text(&new["target"], "name").is_empty() => {
             problems.required("target.name", "");
         }
-        "Node" => validate_node(new, old, problems),
+        "Node" => {
+            validate_node(new, old, problems);
+            // A node is registered with its status.
+            if old.is_none() {
+                status::check_node(&new["status"], problems);
+            }
+        }
         _ => {}
     }
 }

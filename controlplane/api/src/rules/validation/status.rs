@@ -259,11 +259,16 @@ fn check_ip_mode(mode: &Value, address: &str, path: &str, problems: &mut Problem
 
 fn check_quota(status: &Value, problems: &mut Problems) {
     for section in ["hard", "used"] {
-        for (name, amount) in status[section].as_object().into_iter().flatten() {
-            let path = format!("status.{section}[{name}]");
-            check_quota_name(name, &path, problems);
-            resources::check_amount(amount, &path, is_whole(name), problems);
-        }
+        check_quota_amounts(&status[section], &format!("status.{section}"), problems);
+    }
+}
+
+/// What a quota limits or counts, by name.
+pub(super) fn check_quota_amounts(amounts: &Value, path: &str, problems: &mut Problems) {
+    for (name, amount) in amounts.as_object().into_iter().flatten() {
+        let path = format!("{path}[{name}]");
+        check_quota_name(name, &path, problems);
+        resources::check_amount(amount, &path, is_whole(name), problems);
     }
 }
 

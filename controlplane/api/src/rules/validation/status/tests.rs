@@ -449,6 +449,29 @@ fn amounts_are_amounts() {
 }
 
 #[test]
+fn new_quotas_and_nodes_have_amounts_too() {
+    use crate::rules::tests::problems;
+    let quota = |name: &str| json!({"metadata": {"name": "q", "namespace": "d"}, "spec": {"hard": {name: "1"}}});
+    for (name, expect) in [
+        ("pods", ""),
+        ("count/jobs.batch", ""),
+        ("requests.example.com/gpu", ""),
+        ("gold.storageclass.storage.k8s.io/requests.storage", ""),
+        ("requests.storage", ""),
+        (
+            "storage",
+            "spec.hard[storage]: Invalid value: \"storage\": must be a standard resource for quota",
+        ),
+    ] {
+        assert_eq!(problems("ResourceQuota", &quota(name), None), expect);
+    }
+    let node = json!({"metadata": {"name": "n"}, "status": {"capacity": {"cpu": "-1"}}});
+    let expect = "status.capacity.cpu: Invalid value: \"-1\": must be greater than or equal to 0";
+    assert_eq!(problems("Node", &node, None), expect);
+    assert_eq!(problems("Node", &node, Some(&node)), "");
+}
+
+#[test]
 fn namespaces_end_when_deleted() {
     let namespace = |phase: &str, deleted: bool| {
         let mut object = json!({"metadata": {"name": "a"}, "status": {"phase": phase}});
