@@ -62,7 +62,7 @@ struct Row {
 impl Row {
     fn needs_containers(&self) -> bool {
         // The job's pods must end by themselves.
-        ["pod", "net", "dns", "vol", "job"].iter().any(|need| self.needs.contains(need))
+        ["pod", "net", "dns", "vol", "ctl(job)"].iter().any(|need| self.needs.contains(need))
     }
 
     fn is_called(&self, part: &str) -> bool {
