@@ -3,6 +3,7 @@
 mod helm;
 mod javascript;
 pub mod kube;
+mod operator;
 mod python;
 mod schemathesis;
 
@@ -27,10 +28,11 @@ fn home(name: &str) -> Result<PathBuf> {
 
 type Check = (&'static str, &'static str, fn(&Server) -> Result<String>);
 
-const CLIENTS: [Check; 4] = [
+const CLIENTS: [Check; 5] = [
     ("python", "PyPI kubernetes", python::run),
     ("javascript", "npm @kubernetes/client-node", javascript::run),
     ("helm", "Helm 3", helm::run),
+    ("operator", "Go controller-runtime", operator::run),
     ("kube-rs", "kube's own tests", |server| {
         kube::run(&server.kubeconfig(), kube::Part::WithoutContainers)
     }),
