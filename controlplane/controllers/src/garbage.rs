@@ -3,7 +3,11 @@
 
 mod graph;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{StreamExt, stream::BoxStream};
 use graph::{Graph, Identity, Verdict};
@@ -25,6 +29,8 @@ use crate::{Error, driver::Shared, error::ignore_not_found};
 
 /// How often new kinds are looked for. // interval: discovery has no watch.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(30);
+/// How soon after a definition was written. // interval: what is defined together is looked for together.
+const DEFINITION_DELAY: Duration = Duration::from_millis(500);
 /// Changes that may wait for the graph; then the watches wait.
 const CHANGES_MAX: usize = 1024;
 
@@ -33,6 +39,12 @@ type Meta = PartialObjectMeta<DynamicObject>;
 enum Change {
     Put(Arc<Kind>, Box<Meta>),
     Gone(Arc<Kind>, Box<Meta>),
+}
+
+impl Change {
+    fn may_define_a_kind(&self) -> bool {
+        matches!(self, Self::Put(kind, _) if kind.resource.kind == "CustomResourceDefinition")
+    }
 }
 
 /// A watched kind.
@@ -44,11 +56,11 @@ pub(crate) struct Kind {
 
 /// Runs until shutdown.
 pub(crate) async fn run(shared: Shared) {
-    let (sender, mut changes) = mpsc::channel(CHANGES_MAX);
+    let (sender, mut changes) = mpsc::channel::<Change>(CHANGES_MAX);
     let mut watched: BTreeMap<String, Arc<Kind>> = BTreeMap::new();
     let mut watches = JoinSet::new();
     let mut graph = Graph::default();
-    let mut retry: Vec<Identity> = Vec::new();
+    let mut retry: BTreeSet<Identity> = BTreeSet::new();
     // interval: kinds that were defined or removed are found by discovery, which has no watch; not on a pod's way.
     let mut interval = tokio::time::interval(DISCOVERY_INTERVAL);
     loop {
@@ -56,13 +68,16 @@ pub(crate) async fn run(shared: Shared) {
             biased;
             () = shared.shutdown.cancelled() => return,
             Some(change) = changes.recv() => {
+                if change.may_define_a_kind() {
+                    interval.reset_after(DEFINITION_DELAY);
+                }
                 let affected = take(&mut graph, change);
                 retry.extend(act(&shared, &mut graph, &watched, affected).await);
             }
             _ = interval.tick() => {
                 watch_new_kinds(&shared.client, &mut watched, &mut watches, &sender).await;
                 let again = std::mem::take(&mut retry);
-                retry = act(&shared, &mut graph, &watched, again).await;
+                retry = act(&shared, &mut graph, &watched, again).await.into_iter().collect();
             }
         }
     }
@@ -129,7 +144,7 @@ async fn act(
     shared: &Shared,
     graph: &mut Graph,
     watched: &BTreeMap<String, Arc<Kind>>,
-    affected: Vec<Identity>,
+    affected: impl IntoIterator<Item = Identity>,
 ) -> Vec<Identity> {
     let mut again = Vec::new();
     for identity in affected {
@@ -141,13 +156,17 @@ async fn act(
             Verdict::Check(owners) => check_owners(shared, graph, watched, &identity, owners).await,
             verdict => carry_out(shared, watched, &identity, verdict).await,
         };
-        if let Err(error) = outcome {
+        // Until a watch shows the owner, nothing tells of its end.
+        let is_open = matches!(graph.judge(&identity), Verdict::Check(_));
+        if let Err(error) = &outcome {
             warn!(
                 kind = identity.kind,
                 name = identity.name,
-                error = &error as &dyn std::error::Error,
+                error = error as &dyn std::error::Error,
                 "garbage"
             );
+        }
+        if is_open || outcome.is_err() {
             again.push(identity);
         }
     }
@@ -176,7 +195,7 @@ async fn check_owners(
 ) -> Result<(), Error> {
     for owner in owners {
         let Some(api) = api_of(shared, watched, owner) else {
-            // A kind that is not served (yet): nothing can be said about it.
+            // A kind that is not watched yet, or not served: nothing can be said about it now.
             return Ok(());
         };
         let found = api.get_opt(&owner.name).await.map_err(Error::api("look for an owner"))?;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Space, owners, pod, rc, uid};
+use super::{Space, make, owners, pod, rc, uid};
 
 /// A replication controller whose pods are there.
 async fn with_pods(space: &Space, name: &str, replicas: u32) -> (String, Value) {
@@ -93,4 +93,27 @@ async fn a_circle_of_owners_is_no_obstacle() {
     }
     space.delete(&format!("{}/one", space.pods()), "Foreground").await;
     space.count(&space.pods(), 0).await;
+}
+
+/// The owner is gone before the collector knows its kind.
+#[tokio::test]
+async fn dependents_of_a_new_kind_go_after_it() {
+    let space = Space::new("gc-new-kind").await;
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "cogs.garbage.example.com"}, "spec": {"group": "garbage.example.com", "scope": "Namespaced",
+            "names": {"plural": "cogs", "kind": "Cog"}, "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object"}}}]}});
+    make(space.cluster, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition)
+        .await;
+    let cogs = format!("/apis/garbage.example.com/v1/namespaces/{}/cogs", space.name);
+    space.cluster.until(&cogs, |code, _| code == 200).await;
+    let owner =
+        json!({"apiVersion": "garbage.example.com/v1", "kind": "Cog", "metadata": {"name": "one"}});
+    let owner = space.make(&cogs, &owner).await;
+    let reference = json!({"apiVersion": owner["apiVersion"], "kind": "Cog", "name": "one", "uid": uid(&owner)});
+    let maps = format!("{}/configmaps", space.core);
+    let dependent = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owned", "ownerReferences": [reference]}});
+    space.make(&maps, &dependent).await;
+    space.delete(&format!("{cogs}/one"), "Background").await;
+    space.gone(&format!("{maps}/owned")).await;
 }
