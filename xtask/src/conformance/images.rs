@@ -72,6 +72,7 @@ const PICTURE: Recipe = Recipe {
 const RECIPES: &[Recipe] = &[
     TEST_HOST,
     Recipe { tag: Tag::Is("2.55"), ..TEST_HOST },
+    Recipe { name: "e2e-test-images/glibc-dns-testing", tag: Tag::Is("2.0.0"), ..TEST_HOST },
     SHELL,
     Recipe { name: "e2e-test-images/nonroot", tag: Tag::Is("1.5"), user: "1234", ..SHELL },
     Recipe {
