@@ -32,6 +32,8 @@ pub struct Recipe {
     pub files: &'static [(&'static str, &'static str)],
     /// Folders of our own in the top layer.
     pub folders: &'static [&'static str],
+    /// Links of our own in the top layer, before all others: path and target.
+    pub links: &'static [(&'static str, &'static str)],
     pub entrypoint: &'static [&'static str],
     pub command: &'static [&'static str],
     pub ports: &'static [&'static str],
@@ -49,6 +51,7 @@ impl Recipe {
         programs: &[],
         files: &[],
         folders: &[],
+        links: &[],
         entrypoint: &[],
         command: &[],
         ports: &[],
@@ -366,6 +369,13 @@ fn write_own_files(recipe: &Recipe, programs: &Programs, root: &Path) -> Result<
             fs::create_dir_all(parent)?;
         }
         fs::write(path, contents)?;
+    }
+    for (path, target) in recipe.links {
+        let path = root.join(path);
+        if fs::symlink_metadata(&path).is_ok() {
+            fs::remove_file(&path)?;
+        }
+        std::os::unix::fs::symlink(target, path)?;
     }
     for (path, program) in recipe.programs {
         let path = root.join(path);

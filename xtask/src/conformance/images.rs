@@ -31,6 +31,7 @@ const TEST_HOST: Recipe = Recipe {
     programs: &[("agnhost", AGNHOST), ("agnhost-2", AGNHOST)],
     files: &[("etc/passwd", USERS), ("etc/group", GROUPS)],
     folders: &["root", "tmp", "uploads", "home"],
+    links: &[("usr/bin/nc", "nc.openbsd")],
     entrypoint: &["/agnhost"],
     command: &["pause"],
     ..Recipe::EMPTY
