@@ -70,15 +70,11 @@ pub enum Tag {
 /// Programs by name, built for this machine.
 pub type Programs = BTreeMap<&'static str, PathBuf>;
 
-/// A shell and its applets.
-pub const BASE: &[&str] = &["busybox-static", "libc6"];
-/// Users of the images.
-pub const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/false\nredis:x:100:101::/data:/bin/false\nnobody:x:65534:65534::/:/bin/false\n";
-/// Groups of the images.
-pub const GROUP: &str = "root:x:0:\nwww-data:x:33:\nredis:x:101:\nnogroup:x:65534:\n";
+const BASE: &[&str] = &["busybox-static", "libc6"];
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/false\nredis:x:100:101::/data:/bin/false\nnobody:x:65534:65534::/:/bin/false\n";
+const GROUP: &str = "root:x:0:\nwww-data:x:33:\nredis:x:101:\nnogroup:x:65534:\n";
 
-/// A page, the host's name and the version, on port 80.
-pub const NGINX_CONF: &str = "user www-data;
+const NGINX_CONF: &str = "user www-data;
 worker_processes 1;
 daemon off;
 pid /run/nginx.pid;
@@ -96,42 +92,44 @@ http {
     }
 }
 ";
-/// The page of the demo.
-pub const PAGE: &str = "<!doctype html>
+const PAGE: &str = "<!doctype html>
 <title>Bulkhead</title>
 <h1>It runs in a microVM.</h1>
 <p>This page comes from nginx in a pod that has a kernel of its own.</p>
 ";
 
+/// A shell and its applets.
+pub const BUSYBOX: Recipe = Recipe {
+    name: "busybox",
+    tag: Tag::OfPackage("busybox-static"),
+    layers: &[BASE],
+    files: &[("etc/passwd", PASSWD), ("etc/group", GROUP)],
+    folders: &["root", "tmp", "var/www", "home"],
+    command: &["sh"],
+    ..Recipe::EMPTY
+};
+
+/// A page, the host's name and the version, on port 80.
+pub const NGINX: Recipe = Recipe {
+    name: "nginx",
+    tag: Tag::OfPackage("nginx"),
+    layers: &[BASE, &["nginx", "nginx-common", "libpcre2-8-0", "libssl3", "zlib1g", "libcrypt1"]],
+    files: &[
+        ("etc/passwd", PASSWD),
+        ("etc/group", GROUP),
+        ("etc/nginx/nginx.conf", NGINX_CONF),
+        ("usr/share/nginx/html/index.html", PAGE),
+    ],
+    folders: &["root", "tmp", "run", "var/log/nginx", "var/lib/nginx"],
+    command: &["/usr/sbin/nginx"],
+    ports: &["80/tcp"],
+    ..Recipe::EMPTY
+};
+
 /// The images of the demo and of the end-to-end tests.
 pub const RECIPES: &[Recipe] = &[
-    Recipe {
-        name: "busybox",
-        tag: Tag::OfPackage("busybox-static"),
-        layers: &[BASE],
-        files: &[("etc/passwd", PASSWD), ("etc/group", GROUP)],
-        folders: &["root", "tmp", "var/www", "home"],
-        command: &["sh"],
-        ..Recipe::EMPTY
-    },
-    Recipe {
-        name: "nginx",
-        tag: Tag::OfPackage("nginx"),
-        layers: &[
-            BASE,
-            &["nginx", "nginx-common", "libpcre2-8-0", "libssl3", "zlib1g", "libcrypt1"],
-        ],
-        files: &[
-            ("etc/passwd", PASSWD),
-            ("etc/group", GROUP),
-            ("etc/nginx/nginx.conf", NGINX_CONF),
-            ("usr/share/nginx/html/index.html", PAGE),
-        ],
-        folders: &["root", "tmp", "run", "var/log/nginx", "var/lib/nginx"],
-        command: &["/usr/sbin/nginx"],
-        ports: &["80/tcp"],
-        ..Recipe::EMPTY
-    },
+    BUSYBOX,
+    NGINX,
     Recipe {
         name: "redis",
         tag: Tag::OfPackage("redis-server"),

@@ -6,7 +6,7 @@ use std::{path::PathBuf, process::Command};
 use anyhow::{Context, Result, ensure};
 use builder::{
     debian::Packages,
-    oci::{self, BASE, GROUP, PASSWD, Programs, Recipe, Tag},
+    oci::{self, Programs, Recipe, Tag},
 };
 use rack::netns;
 
@@ -37,30 +37,10 @@ const TEST_HOST: Recipe = Recipe {
     ..Recipe::EMPTY
 };
 
-const SHELL: Recipe = Recipe {
-    name: "e2e-test-images/busybox",
-    tag: Tag::Is("1.37.0-1"),
-    layers: &[BASE],
-    files: &[("etc/passwd", PASSWD), ("etc/group", GROUP)],
-    folders: &["root", "tmp", "var/www", "home"],
-    command: &["sh"],
-    ..Recipe::EMPTY
-};
+const SHELL: Recipe =
+    Recipe { name: "e2e-test-images/busybox", tag: Tag::Is("1.37.0-1"), ..oci::BUSYBOX };
 
-const WEB: Recipe = Recipe {
-    name: "e2e-test-images/nginx",
-    tag: Tag::Is("1.15-4"),
-    layers: &[BASE, &["nginx", "nginx-common", "libpcre2-8-0", "libssl3", "zlib1g", "libcrypt1"]],
-    files: &[
-        ("etc/passwd", PASSWD),
-        ("etc/group", GROUP),
-        ("etc/nginx/nginx.conf", oci::NGINX_CONF),
-        ("usr/share/nginx/html/index.html", oci::PAGE),
-    ],
-    folders: &["root", "tmp", "run", "var/log/nginx", "var/lib/nginx"],
-    command: &["/usr/sbin/nginx"],
-    ..Recipe::EMPTY
-};
+const WEB: Recipe = Recipe { name: "e2e-test-images/nginx", tag: Tag::Is("1.15-4"), ..oci::NGINX };
 
 const PICTURE: Recipe = Recipe {
     name: "e2e-test-images/nautilus",
